@@ -1,0 +1,317 @@
+//! Runs a script against a target and compares, or records, what it answers.
+
+use super::args::{self, Variables};
+use super::reply::Reply;
+use super::view::Tags;
+use super::{Protocol, Received, Target};
+use anyhow::{Context as _, bail, ensure};
+use goldenscript::{Block, Command, Context};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a reply may take before the script fails.
+const REPLY_LIMIT: Duration = Duration::from_secs(10);
+
+/// What to do with the answers, and whose they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    /// The target is Redis 7.0: blocks tagged `[7.2]` or `[cairn]` are executed but keep the recorded text.
+    pub redis_7_0: bool,
+    /// Write the answers into the script instead of comparing. On Redis that is everything but the tagged
+    /// blocks, on Cairn the tagged blocks only.
+    pub bless: bool,
+}
+
+/// The `.gold` files of a directory, in order.
+pub fn scripts_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("no directory {}", dir.display()))?;
+    let mut paths: Vec<PathBuf> = entries.map(|e| Ok(e?.path())).collect::<anyhow::Result<_>>()?;
+    paths.retain(|path| path.extension().is_some_and(|ext| ext == "gold"));
+    paths.sort();
+    Ok(paths)
+}
+
+/// Runs the script in both protocols; the error tells each block that differs.
+pub fn check(path: &Path, target: &mut dyn Target, mode: Mode) -> anyhow::Result<()> {
+    let recorded = std::fs::read_to_string(path)?;
+    let actual = play(&recorded, target, mode)?;
+    if actual == recorded {
+        return Ok(());
+    }
+    if mode.bless {
+        return Ok(std::fs::write(path, actual)?);
+    }
+    let mut report = String::new();
+    for (was, is) in blocks_of(&recorded).iter().zip(&blocks_of(&actual)) {
+        if was.output != is.output {
+            let (line, name) = (was.line, path.file_name().unwrap_or_default().to_string_lossy());
+            report += &format!("{name}:{line}\n{}", was.commands);
+            report += &format!("  expected\n{}  answered\n{}\n", was.output, is.output);
+        }
+    }
+    bail!("{report}")
+}
+
+/// The script with the target's answers in it.
+fn play(recorded: &str, target: &mut dyn Target, mode: Mode) -> anyhow::Result<String> {
+    let resp2 = Player::play(recorded, target, Protocol::Resp2)?;
+    let resp3 = Player::play(recorded, target, Protocol::Resp3)?;
+    let answers = resp2.answers.iter().zip(&resp3.answers).map(|(two, three)| merge(two, three));
+    // Whether the recorded text of a block stays, and that text.
+    let keep = |differs: bool| if mode.redis_7_0 { differs } else { mode.bless && !differs };
+    let recorded_blocks = blocks_of(recorded);
+    let kept = resp2.differs.iter().zip(recorded_blocks);
+    let kept = kept.map(|(&differs, block)| keep(differs).then_some(block.output));
+    let mut printer =
+        Printer { answers: answers.collect::<Vec<_>>().into_iter(), kept: kept.collect(), block: 0 };
+    Ok(goldenscript::generate(&mut printer, recorded)?)
+}
+
+/// One text where the protocols agree, else both.
+fn merge(resp2: &str, resp3: &str) -> String {
+    if resp2 == resp3 {
+        return resp2.into();
+    }
+    let marked: Vec<String> = resp3.lines().map(|line| format!("resp3: {line}")).collect();
+    format!("{resp2}\n{}", marked.join("\n"))
+}
+
+/// What one run of a script gave.
+#[derive(Default)]
+struct Played {
+    /// What is to be shown for each command.
+    answers: Vec<String>,
+    /// For each block, whether Redis 7.0 is known to answer otherwise.
+    differs: Vec<bool>,
+}
+
+/// Sends the commands and collects the answers.
+struct Player<'a> {
+    target: &'a mut dyn Target,
+    protocol: Protocol,
+    variables: Variables,
+    blocked: BTreeSet<String>,
+    clients: BTreeSet<String>,
+    played: Played,
+}
+
+impl<'a> Player<'a> {
+    fn play(script: &str, target: &'a mut dyn Target, protocol: Protocol) -> anyhow::Result<Played> {
+        target.reset(protocol)?;
+        let mut player = Player {
+            target,
+            protocol,
+            variables: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            clients: BTreeSet::new(),
+            played: Played::default(),
+        };
+        goldenscript::generate(&mut player, script).with_context(|| format!("{protocol:?}"))?;
+        player.expect_nothing_unread()?;
+        Ok(player.played)
+    }
+
+    fn step(&mut self, command: &Command, context: &Context) -> anyhow::Result<String> {
+        let client = context.prefix.clone().unwrap_or_default();
+        let tags = Tags::parse(&context.tags)?;
+        let arg = |index| match command.args.get(index) {
+            Some(goldenscript::Argument::Positional(value)) => Ok(value.as_str()),
+            _ => bail!("{} needs {} arguments", command.name, index + 1),
+        };
+        match command.name.as_str() {
+            "receive" => {
+                let count = if command.args.is_empty() { 1 } else { arg(0)?.parse()? };
+                self.receive(&client, &tags, count)
+            }
+            "elapse" => {
+                self.target.elapse(Duration::from_millis(arg(0)?.parse()?))?;
+                Ok(String::new())
+            }
+            "await" => self.wait_for(&client, arg(0)?, arg(1)?),
+            "raw" => {
+                // goldenscript decodes \xHH to the character of that number.
+                let bytes: Result<Vec<u8>, _> = arg(0)?.chars().map(u8::try_from).collect();
+                let bytes = bytes.context("raw sends bytes: write \\xHH beyond ASCII")?;
+                self.clients.insert(client.clone());
+                self.target.send_raw(&client, &bytes)?;
+                Ok(String::new())
+            }
+            line => self.command(&client, &tags, line),
+        }
+    }
+
+    fn command(&mut self, client: &str, tags: &Tags, line: &str) -> anyhow::Result<String> {
+        ensure!(!self.blocked.contains(client), "{client} is blocked: it can only receive");
+        self.clients.insert(client.into());
+        for round in 1..tags.repeat.unwrap_or(1) {
+            self.variables.insert("i".into(), round.to_string().into_bytes());
+            self.target.send(client, &args::split(line, &self.variables)?)?;
+            self.target.receive(client, REPLY_LIMIT)?;
+        }
+        if let Some(last) = tags.repeat {
+            self.variables.insert("i".into(), last.to_string().into_bytes());
+        }
+        let args = args::split(line, &self.variables)?;
+        self.variables.remove("i");
+        self.target.send(client, &args)?;
+        if tags.no_reply {
+            return Ok(String::new());
+        }
+        if tags.blocks {
+            return self.expect_blocked(client, tags);
+        }
+        self.receive(client, tags, 1)
+    }
+
+    /// The next things for a client, one per line.
+    fn receive(&mut self, client: &str, tags: &Tags, count: usize) -> anyhow::Result<String> {
+        let mut lines = Vec::new();
+        for _ in 0..count {
+            match self.target.receive(client, REPLY_LIMIT)? {
+                Received::Reply(reply) => lines.push(self.show(reply, tags)?),
+                Received::Closed => lines.push("(closed)".into()),
+                Received::Nothing => bail!("no reply within {REPLY_LIMIT:?}"),
+            }
+        }
+        self.blocked.remove(client);
+        Ok(lines.join("\n"))
+    }
+
+    fn show(&mut self, reply: Reply, tags: &Tags) -> anyhow::Result<String> {
+        let shown = tags.view(reply.clone(), &self.variables)?.to_string();
+        if let Some(name) = &tags.save {
+            let value = match reply {
+                Reply::Bulk(bytes) | Reply::Simple(bytes) => bytes,
+                Reply::Integer(n) => n.to_string().into_bytes(),
+                other => bail!("[save/{name}] wants a string or an integer, not {other}"),
+            };
+            self.variables.insert(name.clone(), value);
+        }
+        Ok(shown)
+    }
+
+    /// A command that blocks has done so once the server counts one blocked client more.
+    fn expect_blocked(&mut self, client: &str, tags: &Tags) -> anyhow::Result<String> {
+        let started = Instant::now();
+        while self.target.blocked_clients()? <= self.blocked.len() {
+            if let Received::Reply(reply) = self.target.receive(client, Duration::ZERO)? {
+                return self.show(reply, tags);
+            }
+            ensure!(started.elapsed() < REPLY_LIMIT, "{client} neither blocks nor gets a reply");
+        }
+        self.blocked.insert(client.into());
+        Ok("(blocked)".into())
+    }
+
+    /// Polls INFO until a field has the value: for what a server does in the background.
+    fn wait_for(&mut self, client: &str, field: &str, value: &str) -> anyhow::Result<String> {
+        let (started, wanted) = (Instant::now(), format!("\r\n{field}:{value}\r\n"));
+        loop {
+            self.target.send(client, &[b"INFO".to_vec()])?;
+            match self.target.receive(client, REPLY_LIMIT)? {
+                Received::Reply(Reply::Bulk(text) | Reply::Verbatim(_, text)) => {
+                    if String::from_utf8_lossy(&text).contains(&wanted) {
+                        return Ok(String::new());
+                    }
+                }
+                other => bail!("INFO answered {other:?}"),
+            }
+            ensure!(started.elapsed() < REPLY_LIMIT, "{field} did not become {value}");
+            self.target.elapse(Duration::from_millis(5))?;
+        }
+    }
+
+    /// A script must read all that it caused: a message too many is a bug like one too few.
+    fn expect_nothing_unread(&mut self) -> anyhow::Result<()> {
+        self.target.settle()?;
+        for client in &self.clients {
+            if let Received::Reply(reply) = self.target.receive(client, Duration::ZERO)? {
+                bail!("{:?}: client {client:?} ends the script with unread {reply}", self.protocol);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl goldenscript::Runner for Player<'_> {
+    type Command = Command;
+
+    fn start_block(&mut self, _: &Block) -> Result<String, Box<dyn Error>> {
+        self.played.differs.push(false);
+        Ok(String::new())
+    }
+
+    fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
+        let differs = Tags::parse(&context.tags).map_err(|e| e.to_string())?.not_redis_7_0;
+        *self.played.differs.last_mut().expect("commands are in blocks") |= differs;
+        let answer = self.step(command, context).map_err(|e| format!("{e:#}"))?;
+        self.played.answers.push(answer);
+        Ok(String::new())
+    }
+
+    fn end_block(&mut self, block: &Block) -> Result<String, Box<dyn Error>> {
+        if self.played.differs.last() == Some(&true) && block.commands.len() > 1 {
+            return Err("a command tagged [7.2] or [cairn] needs a block of its own".into());
+        }
+        Ok(String::new())
+    }
+}
+
+/// Prints the collected answers into the script, or the recorded ones where they are to be kept.
+struct Printer {
+    answers: std::vec::IntoIter<String>,
+    kept: Vec<Option<String>>,
+    block: usize,
+}
+
+impl goldenscript::Runner for Printer {
+    type Command = Command;
+
+    fn run(&mut self, _: &Command, _: &Context) -> Result<String, Box<dyn Error>> {
+        let answer = self.answers.next().ok_or("more commands than answers")?;
+        Ok(if self.kept_text().is_some() { String::new() } else { answer })
+    }
+
+    fn end_block(&mut self, _: &Block) -> Result<String, Box<dyn Error>> {
+        let recorded = self.kept_text().map(str::to_owned);
+        self.block += 1;
+        Ok(recorded.unwrap_or_default())
+    }
+}
+
+impl Printer {
+    fn kept_text(&self) -> Option<&str> {
+        self.kept.get(self.block)?.as_deref()
+    }
+}
+
+/// A block of a script as text, for what goldenscript does not hand out.
+struct BlockText {
+    line: usize,
+    commands: String,
+    output: String,
+}
+
+/// The blocks that have commands, by goldenscript's rules: `---` ends the commands, a blank line the output.
+fn blocks_of(script: &str) -> Vec<BlockText> {
+    let (mut blocks, mut in_output) = (Vec::new(), false);
+    let mut block = BlockText { line: 1, commands: String::new(), output: String::new() };
+    for (index, line) in script.lines().enumerate() {
+        match (in_output, line) {
+            (false, "---") => in_output = true,
+            (false, _) => block.commands += &format!("{line}\n"),
+            (true, "") => {
+                let next = BlockText { line: index + 2, commands: String::new(), output: String::new() };
+                blocks.push(std::mem::replace(&mut block, next));
+                in_output = false;
+            }
+            (true, _) => block.output += &format!("{line}\n"),
+        }
+    }
+    if in_output {
+        blocks.push(block);
+    }
+    blocks
+}

@@ -1,0 +1,74 @@
+//! The golden scripts of `commands/` on every target; see `README.md` for the language.
+//!
+//! One test per target and directory. `CAIRN_GOLDEN_BLESS=1` records instead of comparing, `CAIRN_GOLDEN_FILTER`
+//! runs only scripts whose path contains it, `CAIRN_TEST_ADDR` names a running server to use in place of a
+//! `cairn-server` of our own: all three are set by `cargo xtask golden`.
+
+use cairn_tests::golden::{self, Mode, Target, Tcp};
+use cairn_tests::server::Server;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+macro_rules! groups {
+    ($($group:ident)*) => {
+        const GROUPS: &[&str] = &[$(stringify!($group)),*];
+        mod cairn { $(#[test] fn $group() { super::on_cairn(stringify!($group)) })* }
+        mod redis { $(#[test] fn $group() { super::on_redis(stringify!($group)) })* }
+    };
+}
+
+groups! {
+    strings bitmap hyperloglog keys hash list set zset geo stream pubsub transactions scripting connection server
+    protocol
+}
+
+#[test]
+fn every_directory_of_scripts_is_tested() {
+    let mut directories: Vec<String> = std::fs::read_dir(commands_dir())
+        .expect("commands/ lies beside this crate's Cargo.toml")
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    directories.sort();
+    let mut groups = GROUPS.to_vec();
+    groups.sort();
+    assert_eq!(directories, groups, "name the directory in groups! above");
+}
+
+fn on_cairn(group: &str) {
+    let mode = Mode { redis_7_0: false, bless: blessing() };
+    let Ok(addr) = std::env::var("CAIRN_TEST_ADDR") else {
+        let server = Server::cairn(&[]).unwrap();
+        return run(group, &mut Tcp::connect(server.addr()).unwrap(), mode);
+    };
+    // Tests run in parallel, but a script wants the server for itself.
+    let lock = File::create(std::env::temp_dir().join(format!("cairn-golden-{}", addr.replace(':', "-"))));
+    lock.as_ref().unwrap().lock().unwrap();
+    run(group, &mut Tcp::connect(addr.parse().expect("CAIRN_TEST_ADDR is IP:PORT")).unwrap(), mode);
+}
+
+fn on_redis(group: &str) {
+    let server = Server::redis(&[]).unwrap();
+    let mode = Mode { redis_7_0: true, bless: blessing() };
+    run(group, &mut Tcp::connect(server.addr()).unwrap(), mode);
+}
+
+fn run(group: &str, target: &mut dyn Target, mode: Mode) {
+    let filter = std::env::var("CAIRN_GOLDEN_FILTER").unwrap_or_default();
+    let scripts = golden::scripts_in(&commands_dir().join(group)).unwrap();
+    assert!(!scripts.is_empty(), "no scripts in commands/{group}");
+    let mut failures = String::new();
+    for script in scripts.iter().filter(|script| script.to_string_lossy().contains(&filter)) {
+        if let Err(error) = golden::check(script, target, mode) {
+            failures += &format!("{group}/{}: {error:#}\n", script.file_name().unwrap().display());
+        }
+    }
+    assert!(failures.is_empty(), "\n{failures}");
+}
+
+fn blessing() -> bool {
+    std::env::var_os("CAIRN_GOLDEN_BLESS").is_some_and(|value| value == "1")
+}
+
+fn commands_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("commands")
+}
