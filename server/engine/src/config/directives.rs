@@ -1,0 +1,386 @@
+//! Every directive, declared once. Names, defaults, bounds and the moment when a directive may
+//! change are those of Redis 7.2's `config.c`; where Cairn chooses a safer default, the doc says so.
+
+use super::directive::{Changes, Directive, Effect, Group, dashed, directives, is_many, replace};
+use super::kinds::{
+    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, NotifyLetters, OPTIONAL, OomScores,
+    Percentiles, SaveRules, ShutdownWords, TEXT, Word, YesNo, int, memory, octal, one_of,
+};
+use super::values::{
+    AppendFsync, LogLevel, MaxmemoryPolicy, MemoryShare, NotifyFlags, OutputBufferLimits, ProtectedAction,
+    SaveRule, ShutdownFlags,
+};
+
+const INT: i128 = i32::MAX as i128;
+const UINT: i128 = u32::MAX as i128;
+const LONG: i128 = i64::MAX as i128;
+const ULONG: i128 = u64::MAX as i128;
+const MIB: i128 = 1 << 20;
+
+directives! {
+    Network {
+        /// Addresses to listen on; `-` before one: do without it if it is not there.
+        bind: Vec<String> = vec!["*".to_owned(), "-::*".to_owned()], Addresses, Live;
+        /// TCP port; 0 = do not listen on TCP.
+        port: u16 = 6379, int(0, 65535), Live;
+        /// Connections that the kernel may queue before they are accepted.
+        tcp_backlog: u32 = 511, int(0, INT), AtStart;
+        /// Seconds between TCP keep-alive probes; 0 = none.
+        tcp_keepalive: u32 = 300, int(0, INT), Live;
+        /// Unix socket to listen on as well.
+        unixsocket: String = String::new(), OPTIONAL, AtStart;
+        /// Permissions of the Unix socket, octal; 0 = those of the umask.
+        unixsocketperm: u32 = 0, octal(0, 0o777), AtStart;
+        /// Seconds of silence after which a client is disconnected; 0 = never.
+        timeout: u32 = 0, int(0, INT), Live;
+        /// Clients connected at the same time.
+        maxclients: u32 = 10_000, int(1, UINT), Live;
+        /// Refuse other machines while there is neither a password nor an address in `bind`.
+        protected_mode: bool = true, YesNo, Live;
+        /// Source address of outgoing connections.
+        bind_source_addr: String = String::new(), OPTIONAL, Live, NoEffect;
+        /// Mark of the listening sockets.
+        socket_mark_id: u32 = 0, int(0, UINT), AtStart, NoEffect;
+        /// Connections accepted in one turn of the event loop.
+        max_new_connections_per_cycle: u32 = 10, int(1, 1000), Live, NoEffect;
+        /// I/O threads.
+        io_threads: u32 = 1, int(1, 128), AtStart, NoEffect;
+        /// Whether I/O threads also read.
+        io_threads_do_reads: bool = false, YesNo, AtStart, NoEffect;
+    }
+
+    Security {
+        /// Password that clients give to AUTH; empty = none.
+        requirepass: String = String::new(), OPTIONAL, Live;
+        /// Whether CONFIG SET may change `dir` and `dbfilename`: no, yes or local (connections).
+        enable_protected_configs: ProtectedAction = ProtectedAction::No, one_of(), AtStart;
+        /// Whether clients may use DEBUG: no, yes or local (connections).
+        enable_debug_command: ProtectedAction = ProtectedAction::No, one_of(), AtStart;
+        /// Whether clients may load modules; there are none.
+        enable_module_command: ProtectedAction = ProtectedAction::No, one_of(), AtStart, NoEffect;
+        /// Channels that a new user may use.
+        acl_pubsub_default: &'static str = "resetchannels", Word(&["allchannels", "resetchannels"]), Live, NoEffect;
+        /// Entries of the log of refused commands.
+        acllog_max_len: u64 = 128, int(0, LONG), Live, NoEffect;
+    }
+
+    General {
+        /// Number of databases.
+        databases: u32 = 16, int(1, INT), AtStart;
+        /// Least severe message that is logged: debug, verbose, notice, warning or nothing.
+        loglevel: LogLevel = LogLevel::Notice, one_of(), Live;
+        /// File to log to; empty = standard output.
+        logfile: String = String::new(), TEXT, AtStart;
+        /// File that holds the process id while the server runs.
+        pidfile: String = String::new(), OPTIONAL, AtStart;
+        /// Turns of background work in a second, 1 to 500.
+        hz: u32 = 10, Clamped { number: int(0, INT), min: 1, max: 500 }, Live;
+        /// Do background work more often with many clients.
+        dynamic_hz: bool = true, YesNo, Live;
+        /// Seconds that a shutdown waits for replicas to catch up.
+        shutdown_timeout: u32 = 10, int(0, INT), Live;
+        /// What SIGINT asks SHUTDOWN for: default, or any of save, nosave, now, force.
+        shutdown_on_sigint: ShutdownFlags = ShutdownFlags::default(), ShutdownWords, Live;
+        /// What SIGTERM asks SHUTDOWN for: default, or any of save, nosave, now, force.
+        shutdown_on_sigterm: ShutdownFlags = ShutdownFlags::default(), ShutdownWords, Live;
+        /// Go into the background; use systemd or a container instead, `yes` does not start.
+        daemonize: bool = false, YesNo, AtStart;
+        /// Report to a supervisor.
+        supervised: &'static str = "no", Word(&["upstart", "systemd", "auto", "no"]), AtStart, NoEffect;
+        /// Log to syslog.
+        syslog_enabled: bool = false, YesNo, AtStart, NoEffect;
+        /// Name in syslog.
+        syslog_ident: String = "redis".to_owned(), TEXT, AtStart, NoEffect;
+        /// Facility in syslog.
+        syslog_facility: &'static str = "local0", Word(SYSLOG_FACILITIES), AtStart, NoEffect;
+        /// Logo in the log at start.
+        always_show_logo: bool = false, YesNo, AtStart, NoEffect;
+        /// Put the port into the process title.
+        set_proc_title: bool = true, YesNo, AtStart, NoEffect;
+        /// Process title.
+        proc_title_template: String = "{title} {listen-addr} {server-mode}".to_owned(), TEXT, Live, NoEffect;
+        /// Collation of strings in SORT and scripts.
+        locale_collate: String = String::new(), TEXT, Live, NoEffect;
+        /// Log a report when the server crashes.
+        crash_log_enabled: bool = true, YesNo, Live, NoEffect;
+        /// Test the memory when the server crashes.
+        crash_memcheck_enabled: bool = true, YesNo, Live, NoEffect;
+        /// Checks of the system that need not pass.
+        ignore_warnings: String = String::new(), TEXT, Live, NoEffect;
+        /// Keep user data out of the log.
+        hide_user_data_from_log: bool = false, YesNo, Live, NoEffect;
+        /// CPUs of the server's threads.
+        server_cpulist: String = String::new(), OPTIONAL, AtStart, NoEffect (alias "server_cpulist");
+        /// CPUs of background I/O.
+        bio_cpulist: String = String::new(), OPTIONAL, AtStart, NoEffect (alias "bio_cpulist");
+        /// CPUs of rewriting the append-only file.
+        aof_rewrite_cpulist: String = String::new(), OPTIONAL, AtStart, NoEffect (alias "aof_rewrite_cpulist");
+        /// CPUs of snapshots.
+        bgsave_cpulist: String = String::new(), OPTIONAL, AtStart, NoEffect (alias "bgsave_cpulist");
+    }
+
+    Persistence {
+        /// Directory of the log and the snapshots.
+        dir: String = ".".to_owned(), Checked(TEXT, not_empty), Protected;
+        /// Keep a write-ahead log (Redis: no). With `no` only snapshots survive the process.
+        appendonly: bool = true, YesNo, Live;
+        /// When a write is acknowledged: always (synced; Redis: everysec), everysec or no.
+        appendfsync: AppendFsync = AppendFsync::Always, one_of(), Live;
+        /// Snapshot after so many seconds with so many changes; pairs, or "" for never.
+        save: Vec<SaveRule> = SAVE_RULES.to_vec(), SaveRules, Live;
+        /// File name of the snapshot that is loaded from and written to `dir`.
+        dbfilename: String = "dump.rdb".to_owned(), Checked(TEXT, file_name), Protected;
+        /// Compress strings in snapshots.
+        rdbcompression: bool = true, YesNo, Live;
+        /// End snapshots with a checksum, and check it.
+        rdbchecksum: bool = true, YesNo, AtStart;
+        /// Refuse writes while the last snapshot failed and `save` has rules.
+        stop_writes_on_bgsave_error: bool = true, YesNo, Live;
+        /// Snapshot once the log has grown by this percentage over its size at the last; 0 = never.
+        auto_aof_rewrite_percentage: u32 = 100, int(0, INT), Live;
+        /// Size of the log below which `auto-aof-rewrite-percentage` does not count.
+        auto_aof_rewrite_min_size: u64 = 64 << 20, memory(0, LONG), Live;
+        /// Size of a log segment, a file that is allocated as a whole.
+        log_segment_size: u64 = 64 << 20, memory(MIB, 1 << 40), AtStart;
+        /// Log older than the snapshot that is kept for catching up and restoring to a moment; 0 = none.
+        log_retention_size: u64 = 256 << 20, memory(0, LONG), Live;
+        /// Seconds after which log older than the snapshot goes, even within the size; 0 = never.
+        log_retention_time: u64 = 0, int(0, LONG), Live;
+        /// Name of the append-only file.
+        appendfilename: String = "appendonly.aof".to_owned(), Checked(TEXT, aof_file_name), AtStart, NoEffect;
+        /// Directory of the append-only file.
+        appenddirname: String = "appendonlydir".to_owned(), Checked(TEXT, aof_dir_name), AtStart, NoEffect;
+        /// Do not sync while a child process writes.
+        no_appendfsync_on_rewrite: bool = false, YesNo, Live, NoEffect;
+        /// Start with a torn append-only file; Cairn drops a torn last record, and nothing else.
+        aof_load_truncated: bool = true, YesNo, Live, NoEffect;
+        /// Begin the append-only file with a snapshot.
+        aof_use_rdb_preamble: bool = true, YesNo, Live, NoEffect;
+        /// Write the time into the append-only file.
+        aof_timestamp_enabled: bool = false, YesNo, Live, NoEffect;
+        /// Sync the append-only file in steps while it is rewritten.
+        aof_rewrite_incremental_fsync: bool = true, YesNo, Live, NoEffect;
+        /// Sync a snapshot in steps while it is written.
+        rdb_save_incremental_fsync: bool = true, YesNo, Live, NoEffect;
+        /// Delete snapshots that served replication only.
+        rdb_del_sync_files: bool = false, YesNo, Live, NoEffect;
+        /// Check RESTORE's payloads and snapshots in depth; Cairn always does.
+        sanitize_dump_payload: &'static str = "no", Word(&["no", "yes", "clients"]), Live, NoEffect;
+    }
+
+    Memory {
+        /// Bytes of data from which `maxmemory-policy` acts; 0 = no limit.
+        maxmemory: u64 = 0, memory(0, ULONG), Live;
+        /// What is evicted: (volatile|allkeys)-(lru|lfu|random), volatile-ttl or noeviction.
+        maxmemory_policy: MaxmemoryPolicy = MaxmemoryPolicy::Noeviction, one_of(), Live;
+        /// Keys looked at to find one to evict.
+        maxmemory_samples: u32 = 5, int(1, INT), Live;
+        /// How long one round of eviction may take, 0 (short) to 100 (until it fits).
+        maxmemory_eviction_tenacity: u32 = 10, int(0, 100), Live;
+        /// Bytes, or percentage of `maxmemory`, that all clients' buffers may take; 0 = no limit.
+        maxmemory_clients: MemoryShare = MemoryShare::Bytes(0), MemoryOrPercent, Live;
+        /// How slowly the access counter of the lfu policies grows.
+        lfu_log_factor: u32 = 10, int(0, INT), Live;
+        /// Minutes after which the access counter of the lfu policies is lowered; 0 = at each look.
+        lfu_decay_time: u32 = 1, int(0, INT), Live;
+        /// Effort of looking for expired keys, 1 to 10.
+        active_expire_effort: u32 = 1, int(1, 10), Live;
+        /// Free evicted values in the background.
+        lazyfree_lazy_eviction: bool = false, YesNo, Live;
+        /// Free expired values in the background.
+        lazyfree_lazy_expire: bool = false, YesNo, Live;
+        /// Free values that a command overwrote in the background.
+        lazyfree_lazy_server_del: bool = false, YesNo, Live;
+        /// Let DEL free in the background, like UNLINK.
+        lazyfree_lazy_user_del: bool = false, YesNo, Live;
+        /// Let FLUSHALL, FLUSHDB and SCRIPT FLUSH free in the background unless told SYNC.
+        lazyfree_lazy_user_flush: bool = false, YesNo, Live;
+        /// Keys that the server remembers for client-side caching.
+        tracking_table_max_keys: u64 = 1_000_000, int(0, LONG), Live, NoEffect;
+        /// Move tables to their new size in the background.
+        activerehashing: bool = true, YesNo, Live, NoEffect;
+        /// Defragment memory while serving.
+        activedefrag: bool = false, Checked(YesNo, no_defrag), Live, NoEffect;
+        /// Least effort of defragmentation, percent of a CPU.
+        active_defrag_cycle_min: u32 = 1, int(1, 99), Live, NoEffect;
+        /// Most effort of defragmentation, percent of a CPU.
+        active_defrag_cycle_max: u32 = 25, int(1, 99), Live, NoEffect;
+        /// Fragmentation below which nothing is done, percent.
+        active_defrag_threshold_lower: u32 = 10, int(0, 1000), Live, NoEffect;
+        /// Fragmentation from which the most effort is made, percent.
+        active_defrag_threshold_upper: u32 = 100, int(0, 1000), Live, NoEffect;
+        /// Wasted bytes below which nothing is defragmented.
+        active_defrag_ignore_bytes: u64 = 100 << 20, memory(1, LONG), Live, NoEffect;
+        /// Size from which a collection is defragmented in steps.
+        active_defrag_max_scan_fields: u64 = 1000, int(1, LONG), Live, NoEffect;
+        /// Let jemalloc return memory from a thread.
+        jemalloc_bg_thread: bool = true, YesNo, Live, NoEffect;
+        /// Turn transparent huge pages off.
+        disable_thp: bool = true, YesNo, AtStart, NoEffect;
+        /// Set the kernel's OOM score.
+        oom_score_adj: &'static str = "no", Word(&["no", "yes", "relative", "absolute"]), Live, NoEffect;
+        /// OOM scores of a master, a replica and a background child.
+        oom_score_adj_values: [i32; 3] = [0, 200, 800], OomScores, Live, NoEffect;
+    }
+
+    Encodings {
+        /// Fields of a hash that is stored compactly.
+        hash_max_listpack_entries: usize = 512, int(0, LONG), Live (alias "hash-max-ziplist-entries");
+        /// Bytes of a field or value in a hash that is stored compactly.
+        hash_max_listpack_value: usize = 64, memory(0, LONG), Live (alias "hash-max-ziplist-value");
+        /// Entries of a compact list node; -1 to -5: its size, 4 kB to 64 kB.
+        list_max_listpack_size: i32 = -2, int(i32::MIN as i128, INT), Live (alias "list-max-ziplist-size");
+        /// Compress list nodes that are further than this from both ends; 0 = none.
+        list_compress_depth: u32 = 0, int(0, INT), Live, NoEffect;
+        /// Members of a set of integers that is stored compactly.
+        set_max_intset_entries: usize = 512, int(0, LONG), Live;
+        /// Members of a set that is stored compactly.
+        set_max_listpack_entries: usize = 128, int(0, LONG), Live;
+        /// Bytes of a member in a set that is stored compactly.
+        set_max_listpack_value: usize = 64, int(0, LONG), Live;
+        /// Members of a sorted set that is stored compactly.
+        zset_max_listpack_entries: usize = 128, int(0, LONG), Live (alias "zset-max-ziplist-entries");
+        /// Bytes of a member in a sorted set that is stored compactly.
+        zset_max_listpack_value: usize = 64, memory(0, LONG), Live (alias "zset-max-ziplist-value");
+        /// Bytes of a HyperLogLog that is stored sparsely.
+        hll_sparse_max_bytes: usize = 3000, memory(0, LONG), Live;
+        /// Bytes of a node of a stream; 0 = no limit.
+        stream_node_max_bytes: usize = 4096, memory(0, LONG), Live;
+        /// Entries of a node of a stream; 0 = no limit.
+        stream_node_max_entries: u64 = 100, int(0, LONG), Live;
+    }
+
+    Clients {
+        /// `<normal|replica|pubsub> <hard> <soft> <seconds>`: unread replies that disconnect a client; 0 = no limit.
+        client_output_buffer_limit: OutputBufferLimits = OutputBufferLimits::DEFAULT, BufferLimits, Live;
+        /// Bytes of a client's unfinished commands.
+        client_query_buffer_limit: usize = 1 << 30, memory(MIB, LONG), Live;
+        /// Bytes of one argument of a command.
+        proto_max_bulk_len: usize = 512 << 20, memory(MIB, LONG), Live;
+        /// Milliseconds after which others are told BUSY while a script runs; 0 = never.
+        busy_reply_threshold: u64 = 5000, int(0, LONG), Live (alias "lua-time-limit");
+    }
+
+    Observation {
+        /// Keyspace events to publish: letters of KEg$lshzxetdmnA; empty = none.
+        notify_keyspace_events: NotifyFlags = NotifyFlags::NONE, NotifyLetters, Live;
+        /// Microseconds from which a command is in the slow log; 0 = all, -1 = none.
+        slowlog_log_slower_than: i64 = 10_000, int(-1, LONG), Live;
+        /// Entries of the slow log.
+        slowlog_max_len: u64 = 128, int(0, LONG), Live;
+        /// Milliseconds from which an event is in LATENCY's history; 0 = none.
+        latency_monitor_threshold: u64 = 0, int(0, LONG), Live;
+        /// Keep a histogram of latencies for each command.
+        latency_tracking: bool = true, YesNo, Live;
+        /// Percentiles that INFO latencystats shows; "" for none.
+        latency_tracking_info_percentiles: Vec<f64> = vec![50.0, 99.0, 99.9], Percentiles, Live;
+    }
+
+    Cluster {
+        /// Be a node of a group; this version serves as a single node only.
+        cluster_enabled: bool = false, Checked(YesNo, no_cluster), AtStart;
+    }
+
+    Replication {
+        /// Refuse writes with fewer replicas; a single node has none, only 0 is accepted.
+        min_replicas_to_write: u32 = 0, Checked(int(0, INT), no_replicas), Live (alias "min-slaves-to-write");
+        /// Seconds after which a replica does not count for `min-replicas-to-write`.
+        min_replicas_max_lag: u32 = 10, int(0, INT), Live, NoEffect (alias "min-slaves-max-lag");
+        /// Answer reads while the master cannot be reached.
+        replica_serve_stale_data: bool = true, YesNo, Live, NoEffect (alias "slave-serve-stale-data");
+        /// Refuse clients' writes on a replica.
+        replica_read_only: bool = true, YesNo, Live, NoEffect (alias "slave-read-only");
+        /// Evict on a replica by itself.
+        replica_ignore_maxmemory: bool = true, YesNo, Live, NoEffect (alias "slave-ignore-maxmemory");
+        /// Free a replica's old data in the background.
+        replica_lazy_flush: bool = false, YesNo, Live, NoEffect (alias "slave-lazy-flush");
+        /// Preference for becoming the master.
+        replica_priority: u32 = 100, int(0, INT), Live, NoEffect (alias "slave-priority");
+        /// List this node as a replica.
+        replica_announced: bool = true, YesNo, Live, NoEffect;
+        /// Address under which this node is listed.
+        replica_announce_ip: String = String::new(), OPTIONAL, Live, NoEffect (alias "slave-announce-ip");
+        /// Port under which this node is listed.
+        replica_announce_port: u16 = 0, int(0, 65535), Live, NoEffect (alias "slave-announce-port");
+        /// Go on when a replica cannot write to its disk; a Cairn node never does.
+        replica_ignore_disk_write_errors: bool = false, YesNo, Live, NoEffect;
+        /// Send a snapshot without writing it to the disk.
+        repl_diskless_sync: bool = true, YesNo, Live, NoEffect;
+        /// Seconds to wait for more replicas before sending one.
+        repl_diskless_sync_delay: u32 = 5, int(0, INT), Live, NoEffect;
+        /// Replicas that end that wait.
+        repl_diskless_sync_max_replicas: u32 = 0, int(0, INT), Live, NoEffect;
+        /// Load a snapshot without writing it to the disk.
+        repl_diskless_load: &'static str = "disabled", Word(&["disabled", "on-empty-db", "swapdb"]), Live, NoEffect;
+        /// Delay small packets to replicas.
+        repl_disable_tcp_nodelay: bool = false, YesNo, Live, NoEffect;
+        /// Seconds after which a replication link is given up.
+        repl_timeout: u32 = 60, int(1, INT), Live, NoEffect;
+        /// Seconds between pings to replicas.
+        repl_ping_replica_period: u32 = 10, int(1, INT), Live, NoEffect (alias "repl-ping-slave-period");
+        /// Bytes kept for replicas that come back.
+        repl_backlog_size: u64 = 1 << 20, memory(1, LONG), Live, NoEffect;
+        /// Seconds after which they are freed.
+        repl_backlog_ttl: u64 = 3600, int(0, LONG), Live, NoEffect;
+        /// What an error in a replicated command does.
+        propagation_error_behavior: &'static str = "ignore", Word(&["ignore", "panic", "panic-on-replicas"]), Live, NoEffect;
+    }
+}
+
+const SYSLOG_FACILITIES: &[&str] =
+    &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
+
+const SAVE_RULES: [SaveRule; 3] = [
+    SaveRule { seconds: 3600, changes: 1 },
+    SaveRule { seconds: 300, changes: 100 },
+    SaveRule { seconds: 60, changes: 10_000 },
+];
+
+fn is_path(name: &str) -> bool {
+    name.contains(['/', '\\'])
+}
+
+#[allow(clippy::ptr_arg, reason = "the signature of Checked")]
+fn not_empty(dir: &String) -> Result<(), &'static str> {
+    // What chdir(2) says, which is what Redis shows.
+    if dir.is_empty() { Err("No such file or directory") } else { Ok(()) }
+}
+
+#[allow(clippy::ptr_arg, reason = "the signature of Checked")]
+fn file_name(name: &String) -> Result<(), &'static str> {
+    if is_path(name) { Err("dbfilename can't be a path, just a filename") } else { Ok(()) }
+}
+
+#[allow(clippy::ptr_arg, reason = "the signature of Checked")]
+fn aof_file_name(name: &String) -> Result<(), &'static str> {
+    match name.as_str() {
+        "" => Err("appendfilename can't be empty"),
+        name if is_path(name) => Err("appendfilename can't be a path, just a filename"),
+        _ => Ok(()),
+    }
+}
+
+#[allow(clippy::ptr_arg, reason = "the signature of Checked")]
+fn aof_dir_name(name: &String) -> Result<(), &'static str> {
+    match name.as_str() {
+        "" => Err("appenddirname can't be empty"),
+        name if is_path(name) => Err("appenddirname can't be a path, just a dirname"),
+        _ => Ok(()),
+    }
+}
+
+fn no_defrag(wanted: &bool) -> Result<(), &'static str> {
+    const REFUSAL: &str = "Active defragmentation cannot be enabled: it requires a Redis server compiled \
+                           with a modified Jemalloc like the one shipped by default with the Redis source \
+                           distribution";
+    if *wanted { Err(REFUSAL) } else { Ok(()) }
+}
+
+fn no_cluster(wanted: &bool) -> Result<(), &'static str> {
+    if *wanted { Err("this version of Cairn serves as a single node only") } else { Ok(()) }
+}
+
+fn no_replicas(wanted: &u32) -> Result<(), &'static str> {
+    const REFUSAL: &str = "a single node has no replicas, so that it would never accept a write";
+    if *wanted > 0 { Err(REFUSAL) } else { Ok(()) }
+}

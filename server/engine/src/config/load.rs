@@ -1,0 +1,121 @@
+//! From the lines of a config file, or the flags of the command line, to a [`Config`].
+
+use super::words::split_args;
+
+use super::directive::shown;
+use super::{Config, Directive, DirectiveId};
+
+/// Builds a [`Config`] line by line. A later line wins, except that `save` lines add up, the first
+/// one replacing the defaults.
+#[derive(Debug, Default)]
+pub struct Loader {
+    config: Config,
+    save_seen: bool,
+}
+
+/// Why a line is refused. The caller knows the file and the line number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    #[error("unknown directive '{0}'")]
+    Unknown(String),
+    #[error("directive '{name}' is not supported: {instead}")]
+    Unsupported { name: String, instead: &'static str },
+    #[error("directive '{name}': {reason}")]
+    Refused { name: String, reason: String },
+    #[error("unbalanced quotes")]
+    Unbalanced,
+    #[error("{0}")]
+    Contradiction(&'static str),
+}
+
+impl Loader {
+    /// Takes the words of one line: a directive's name and its value.
+    ///
+    /// # Panics
+    /// If there are no words: an empty line is not a line.
+    pub fn apply<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<(), LoadError> {
+        let (name, values) = words.split_first().expect("the caller skips empty lines");
+        let name = name.as_ref();
+        let Some(directive) = Directive::find(name) else {
+            return not_a_directive(name);
+        };
+        let values: Vec<&[u8]> = values.iter().map(AsRef::as_ref).collect();
+        let refused = |reason| LoadError::Refused { name: directive.name.to_owned(), reason };
+        // `save "900 1"` and `--save "900 1"` mean what `save 900 1` means.
+        let set = match values[..] {
+            [list] if (directive.many)() && !list.is_empty() => {
+                let words = split_args(list).ok_or(LoadError::Unbalanced)?;
+                self.set(directive, &words)
+            }
+            _ if values.len() != 1 && !(directive.many)() => Err("wrong number of arguments".to_owned()),
+            _ => self.set(directive, &values),
+        };
+        set.map_err(refused)
+    }
+
+    /// The whole configuration, if its parts agree with each other.
+    pub fn finish(self) -> Result<Config, LoadError> {
+        if self.config.daemonize {
+            let remedy = "'daemonize yes' is not supported: cairn-server stays in the foreground, \
+                          run it under systemd or in a container";
+            return Err(LoadError::Contradiction(remedy));
+        }
+        Ok(self.config)
+    }
+
+    fn set<W: AsRef<[u8]>>(&mut self, directive: &Directive, words: &[W]) -> Result<(), String> {
+        if directive.id != DirectiveId::save {
+            return directive.set(&mut self.config, words).map(drop);
+        }
+        let mut rules = self.config.save.clone();
+        directive.set(&mut self.config, words)?;
+        if self.save_seen && !self.config.save.is_empty() {
+            rules.append(&mut self.config.save);
+            self.config.save = rules;
+        }
+        self.save_seen = true;
+        Ok(())
+    }
+}
+
+/// Directives that did something in an old Redis and nothing since.
+const RETIRED: [&str; 3] = ["list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"];
+
+const NO_ACL: &str = "there is one user, the default one; 'requirepass' sets its password";
+const NO_MASTER: &str = "a Cairn node does not follow a Redis master; the nodes of a Cairn group replicate \
+                         by themselves (cluster-enabled)";
+
+/// Directives of Redis that would be dangerous to ignore, and what to do instead.
+const UNSUPPORTED: [(&str, &str); 9] = [
+    ("replicaof", NO_MASTER),
+    ("slaveof", NO_MASTER),
+    ("masterauth", NO_MASTER),
+    ("masteruser", NO_MASTER),
+    ("aclfile", NO_ACL),
+    ("user", NO_ACL),
+    ("loadmodule", "there are no modules; leave the line out"),
+    (
+        "rename-command",
+        "commands keep their names; keep untrusted clients away with 'requirepass' and 'bind'",
+    ),
+    ("sentinel", "a Cairn group fails over by itself; no Sentinel is needed"),
+];
+
+fn not_a_directive(name: &[u8]) -> Result<(), LoadError> {
+    let known = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
+    if RETIRED.into_iter().any(known) {
+        return Ok(());
+    }
+    if let Some((name, instead)) = UNSUPPORTED.into_iter().find(|(name, _)| known(name)) {
+        return Err(LoadError::Unsupported { name: name.to_owned(), instead });
+    }
+    if name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"tls-")) {
+        let instead = "Cairn does not speak TLS; put a TLS proxy in front of it";
+        return Err(LoadError::Unsupported { name: shown(name).into_owned(), instead });
+    }
+    if name.contains(&b'.') {
+        let instead = "it configures a module, and there are none";
+        return Err(LoadError::Unsupported { name: shown(name).into_owned(), instead });
+    }
+    Err(LoadError::Unknown(shown(name).into_owned()))
+}
