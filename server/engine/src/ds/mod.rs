@@ -1,0 +1,17 @@
+//! Data structures under the keyspace and the data types. They know no command and no type of Redis.
+//!
+//! | module         | what                                                                                  |
+//! |----------------|---------------------------------------------------------------------------------------|
+//! | [`size_class`] | what an allocation of n bytes really costs                                            |
+//! | [`shared_buf`] | [`SharedBuf`]: growable bytes behind one thin pointer, reference-counted, copy-on-write |
+//! | [`blob`]       | [`Key`], [`Member`]: short byte strings stored in place, long ones in a `SharedBuf`    |
+//! | [`dict`]       | [`Dict`]: the project's one hash table; O(1) snapshots, no resize stall                |
+
+pub mod blob;
+pub mod dict;
+pub mod shared_buf;
+pub mod size_class;
+
+pub use blob::{Blob, Key, Member};
+pub use dict::{Dict, Entry, HashSeed};
+pub use shared_buf::SharedBuf;
