@@ -5,13 +5,19 @@
 //! | [`size_class`] | what an allocation of n bytes really costs                                            |
 //! | [`shared_buf`] | [`SharedBuf`]: growable bytes behind one thin pointer, reference-counted, copy-on-write |
 //! | [`blob`]       | [`Key`], [`Member`]: short byte strings stored in place, long ones in a `SharedBuf`    |
+//! | [`listpack`]   | [`Listpack`]: Redis's packed list of strings and integers                              |
+//! | [`intset`]     | [`Intset`]: Redis's packed sorted set of integers                                      |
 //! | [`dict`]       | [`Dict`]: the project's one hash table; O(1) snapshots, no resize stall                |
 
 pub mod blob;
 pub mod dict;
+pub mod intset;
+pub mod listpack;
 pub mod shared_buf;
 pub mod size_class;
 
 pub use blob::{Blob, Key, Member};
 pub use dict::{Dict, Entry, HashSeed};
+pub use intset::Intset;
+pub use listpack::Listpack;
 pub use shared_buf::SharedBuf;
