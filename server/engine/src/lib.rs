@@ -1,4 +1,51 @@
-//! (being written)
+//! The deterministic core of Cairn: keyspace, data types, commands, scripting, pub/sub and blocked clients.
+//!
+//! Nothing in here does I/O, reads a clock, draws a random number from the system, or starts a thread: time, memory
+//! figures and everything else of the outside world come in through [`Host`] and the turn's time. That is what makes
+//! a run reproducible and what lets a follower, or a restart, reach the same state from the logged effects.
+//!
+//! Layout:
+//!
+//! - [`engine`]: [`Engine`], what a host (the server, a test) drives: connect, execute, cron, apply.
+//! - [`dispatch`]: the life of one command: lookup, checks, MULTI queue, call, effects, replies held back.
+//! - [`context`]: what a command handler sees. [`command`]: how a command is declared.
+//! - [`keyspace`]: databases, expiry, eviction, dirty keys. [`value`], [`types`]: the data types.
+//! - [`commands`]: one file or folder for each family of commands.
+//! - [`effects`]: what a command changed, as canonical commands; batches for the journal.
+//! - [`config`]: every directive, declared once. [`scripting`]: Lua. [`rdb`]: the dump codec.
+//! - [`ds`]: the data structures underneath.
+//!
+//! What it is not: a server. It never sees a socket or a file, and never decides when a reply may leave; it only says
+//! which journal position a reply depends on.
 
+pub mod args;
+pub mod client;
+pub mod command;
+pub mod commands;
 pub mod config;
+pub mod context;
 pub mod ds;
+pub mod dispatch;
+pub mod effects;
+pub mod engine;
+pub mod error;
+pub mod eviction;
+mod expire;
+pub mod glob;
+pub mod host;
+pub mod keyspace;
+pub mod notify;
+pub mod pubsub;
+pub mod rng;
+pub mod shared;
+pub mod types;
+pub mod value;
+
+pub use args::{Args, OwnedArgs};
+pub use client::{ClientInfo, Slot};
+pub use context::Context;
+pub use engine::{Engine, EngineOptions};
+pub use error::{CommandError, CommandResult};
+pub use host::Host;
+pub use keyspace::Keyspace;
+pub use value::Value;

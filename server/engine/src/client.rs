@@ -1,0 +1,241 @@
+//! What the engine knows of one connection.
+
+use std::collections::{HashSet, VecDeque};
+
+use cairn_proto::ReplyWriter;
+
+use crate::args::OwnedArgs;
+use crate::command::Entry;
+
+/// A client's place in the table: small, reused after a disconnect.
+pub type Slot = usize;
+
+/// What the host says of a new connection.
+#[derive(Clone, Debug, Default)]
+pub struct ClientInfo {
+    pub address: String,
+    pub local_address: String,
+    pub fd: i32,
+    /// Came over a Unix socket.
+    pub unix_socket: bool,
+}
+
+/// One connection: its state, and what it is yet to be sent.
+pub struct Client {
+    pub state: ClientState,
+    pub reply: ReplyWriter,
+}
+
+/// Everything of a client but its output.
+pub struct ClientState {
+    /// Unique for ever, unlike the slot.
+    pub id: u64,
+    pub slot: Slot,
+    pub info: ClientInfo,
+    pub connected_at_ms: i64,
+    pub last_command_at_ms: i64,
+    pub db: usize,
+    pub authenticated: bool,
+    pub user: String,
+    pub name: Vec<u8>,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+    pub last_command: Option<&'static Entry>,
+    /// MULTI is open.
+    pub transaction: Option<Box<Transaction>>,
+    pub watched: Vec<WatchedKey>,
+    /// A watched key has changed, or has expired: EXEC must fail.
+    pub watch_broken: bool,
+    pub subscriptions: Subscriptions,
+    pub blocked: Option<Box<Blocked>>,
+    pub reply_mode: ReplyMode,
+    pub monitor: bool,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    /// Close once everything written has been sent.
+    pub close_after_reply: bool,
+    /// Close at once, dropping output.
+    pub close_now: bool,
+    /// Output that waits for a journal position, oldest first.
+    pub holds: VecDeque<Hold>,
+    /// In the list of clients with new output.
+    pub touched: bool,
+    /// Output over the soft limit since.
+    pub over_soft_limit_since_ms: Option<i64>,
+    /// Bytes of requests buffered by the host, for CLIENT LIST.
+    pub query_buffer: usize,
+    pub query_buffer_free: usize,
+    pub net_input_bytes: u64,
+    pub net_output_bytes: u64,
+    pub commands: u64,
+}
+
+/// Output from `from` on (an offset of the reply stream) may leave once `seq` is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    pub from: u64,
+    pub seq: u64,
+}
+
+/// The queue of a MULTI.
+#[derive(Default)]
+pub struct Transaction {
+    pub commands: Vec<(&'static Entry, OwnedArgs)>,
+    /// A command could not be queued: EXEC must fail.
+    pub broken: bool,
+    pub memory: usize,
+}
+
+/// A key under WATCH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedKey {
+    pub db: usize,
+    pub key: Box<[u8]>,
+    /// It had expired, but was still there, when WATCH came: its removal is no change.
+    pub was_expired: bool,
+}
+
+/// Channels that a client listens to.
+#[derive(Default)]
+pub struct Subscriptions {
+    pub channels: HashSet<Box<[u8]>>,
+    pub patterns: HashSet<Box<[u8]>>,
+    pub shard_channels: HashSet<Box<[u8]>>,
+}
+
+impl Subscriptions {
+    /// Channels and patterns, as the reply to SUBSCRIBE counts them.
+    pub fn count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Does the client listen to anything?
+    pub fn any(&self) -> bool {
+        self.count() + self.shard_channels.len() > 0
+    }
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ReplyMode {
+    #[default]
+    On,
+    Off,
+    /// The reply of the next command is dropped.
+    SkipNext,
+    /// The reply of the running command is dropped.
+    Skip,
+}
+
+/// A client that waits. Its command is run again when what it waits for may have come.
+pub struct Blocked {
+    pub on: BlockedOn,
+    /// The turn's time at which it gives up; `None`: never.
+    pub deadline_ms: Option<i64>,
+    pub since_ms: i64,
+    pub command: &'static Entry,
+    pub args: OwnedArgs,
+    /// The reply when the time is up.
+    pub on_timeout: TimeoutReply,
+}
+
+/// What a blocked client waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockedOn {
+    /// Elements in any of these keys of `db`.
+    Keys { db: usize, keys: Vec<Box<[u8]>>, kind: BlockKind },
+    /// CLIENT PAUSE to end.
+    Pause,
+    /// The host to answer ([`crate::Engine::answer`]).
+    Host,
+}
+
+/// Which type of value serves a blocked client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockKind {
+    List,
+    SortedSet,
+    /// XREAD.
+    Stream,
+    /// XREADGROUP: also woken when the key goes away or changes type, to be told so.
+    StreamGroup,
+}
+
+/// What a blocked client is told when its time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutReply {
+    NullArray,
+    Null,
+    Integer(i64),
+}
+
+impl ClientState {
+    /// A new connection.
+    pub fn new(id: u64, slot: Slot, info: ClientInfo, now_ms: i64) -> Self {
+        Self {
+            id,
+            slot,
+            info,
+            connected_at_ms: now_ms,
+            last_command_at_ms: now_ms,
+            db: 0,
+            authenticated: false,
+            user: "default".to_owned(),
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            last_command: None,
+            transaction: None,
+            watched: Vec::new(),
+            watch_broken: false,
+            subscriptions: Subscriptions::default(),
+            blocked: None,
+            reply_mode: ReplyMode::On,
+            monitor: false,
+            no_evict: false,
+            no_touch: false,
+            close_after_reply: false,
+            close_now: false,
+            holds: VecDeque::new(),
+            touched: false,
+            over_soft_limit_since_ms: None,
+            query_buffer: 0,
+            query_buffer_free: 0,
+            net_input_bytes: 0,
+            net_output_bytes: 0,
+            commands: 0,
+        }
+    }
+
+    /// Output written from `from` on waits for `seq`.
+    pub fn hold(&mut self, from: u64, seq: u64) {
+        if self.holds.back().is_none_or(|last| last.seq < seq) {
+            self.holds.push_back(Hold { from, seq });
+        }
+    }
+
+    /// Up to which offset of its output the client may be sent, when `released` is released and `end` written.
+    pub fn sendable(&mut self, released: u64, end: u64) -> u64 {
+        while self.holds.front().is_some_and(|hold| hold.seq <= released) {
+            self.holds.pop_front();
+        }
+        self.holds.front().map_or(end, |hold| hold.from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_is_held_from_the_first_unreleased_reply_on() {
+        let mut client = ClientState::new(1, 0, ClientInfo::default(), 0);
+        client.hold(10, 5);
+        client.hold(20, 5);
+        client.hold(30, 6);
+        client.hold(40, 3); // needs less than what stands before it
+        assert_eq!(client.sendable(4, 50), 10);
+        assert_eq!(client.sendable(5, 50), 30);
+        assert_eq!(client.sendable(6, 50), 50);
+    }
+}

@@ -1,0 +1,41 @@
+//! All commands, family by family. Each file opens with its list; a handler stands beside its declaration.
+
+mod bitmap;
+mod connection;
+mod geo;
+mod hash;
+mod hyperloglog;
+mod keys;
+mod list;
+mod pubsub;
+mod scripting;
+pub(crate) mod server;
+mod set;
+mod stream;
+mod string;
+mod transactions;
+mod zset;
+
+use crate::command::Command;
+
+/// Every command of every family.
+pub fn all() -> Vec<&'static Command> {
+    [
+        bitmap::COMMANDS,
+        connection::COMMANDS,
+        geo::COMMANDS,
+        hash::COMMANDS,
+        hyperloglog::COMMANDS,
+        keys::COMMANDS,
+        list::COMMANDS,
+        pubsub::COMMANDS,
+        scripting::COMMANDS,
+        server::COMMANDS,
+        set::COMMANDS,
+        stream::COMMANDS,
+        string::COMMANDS,
+        transactions::COMMANDS,
+        zset::COMMANDS,
+    ]
+    .concat()
+}

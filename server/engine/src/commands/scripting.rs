@@ -1,0 +1,5 @@
+//! (being written)
+
+use crate::command::Command;
+
+pub(super) const COMMANDS: &[&Command] = &[];

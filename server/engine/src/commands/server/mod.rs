@@ -1,0 +1,8 @@
+//! (being written)
+
+use crate::command::Command;
+
+pub(super) const COMMANDS: &[&Command] = &[];
+
+pub(crate) mod monitor;
+pub(crate) mod slowlog;

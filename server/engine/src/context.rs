@@ -1,0 +1,269 @@
+//! What a command handler sees, and what it must do about a change.
+//!
+//! A handler that changes a key does three things: changes it through `cx.keys`, calls [`Context::changed`] (watchers,
+//! held reads, blocked clients, notifications), and writes the effect down ([`Context::log_self`] when running
+//! the command again would do exactly the same, [`Context::log`] otherwise). A command that changes nothing calls neither.
+
+use cairn_proto::ReplyWriter;
+
+use crate::args::{Args, OwnedArgs};
+use crate::client::{BlockKind, Blocked, BlockedOn, ClientState, Slot, TimeoutReply};
+use crate::command::{Entry, Flag};
+use crate::config::Config;
+use crate::error::{CommandError, CommandResult};
+use crate::host::Host;
+use crate::keyspace::Keyspace;
+use crate::keyspace::dirty::DirtyKeys;
+use crate::notify::Class;
+use crate::scripting::Interpreter;
+use crate::shared::Shared;
+
+/// The world of one running command. The fields are separate so that a value borrowed from `keys` does not stand in
+/// the way of writing to `reply`.
+pub struct Context<'a> {
+    /// Who asks.
+    pub client: &'a mut ClientState,
+    /// The databases; the client's is selected.
+    pub keys: &'a mut Keyspace,
+    /// Where the reply goes.
+    pub reply: &'a mut ReplyWriter,
+    pub shared: &'a mut Shared,
+    /// `None` while a script runs: scripts do not nest.
+    pub scripts: Option<&'a mut Interpreter>,
+    pub host: &'a mut dyn Host,
+    /// The running command.
+    pub command: &'static Entry,
+    pub args: Args<'a>,
+    pub mode: Mode,
+}
+
+/// In which circumstances a command runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mode {
+    pub in_exec: bool,
+    pub in_script: bool,
+    /// An effect is applied: nothing expires, nothing is logged, nobody is told.
+    pub applying: bool,
+    /// A blocked client's command is tried again.
+    pub reprocessing: bool,
+}
+
+impl<'a> Context<'a> {
+    /// Unix milliseconds; stands still while a command, script or transaction runs.
+    pub fn now_ms(&self) -> i64 {
+        self.shared.now_ms
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The key of the selected database has changed: breaks WATCHes, holds reads of it back until the change is
+    /// released, wakes clients blocked on it, publishes `event`, counts one change.
+    pub fn changed(&mut self, key: &[u8], class: Class, event: &str) {
+        self.touch_key(key);
+        self.notify(class, event, key);
+        self.shared.effects.add_dirty(1);
+    }
+
+    /// [`Context::changed`] without an event and without counting.
+    pub fn touch_key(&mut self, key: &[u8]) {
+        let db = self.keys.selected();
+        touch_key(self.shared, self.client, db, key);
+    }
+
+    /// Writes the running command down as its own effect: it must be deterministic and have no relative times.
+    pub fn log_self(&mut self) {
+        let args = self.args;
+        self.log(args.as_slice());
+    }
+
+    /// Writes down an effect on the selected database.
+    pub fn log(&mut self, argv: &[&[u8]]) {
+        let db = self.keys.selected();
+        self.log_in(db, argv);
+    }
+
+    /// Writes down an effect on database `db`.
+    pub fn log_in(&mut self, db: usize, argv: &[&[u8]]) {
+        if self.shared.effects.enabled() {
+            let seq = self.shared.effects.open_seq();
+            self.shared.effects.log(db, argv);
+            self.shared.need(seq);
+        }
+    }
+
+    /// Removes the key with all that belongs to it (event `event`, effect `DEL`). False when there was none.
+    pub fn delete_key(&mut self, key: &[u8], class: Class, event: &str) -> bool {
+        if !self.keys.delete(key) {
+            return false;
+        }
+        self.changed(key, class, event);
+        self.log(&[b"DEL", key]);
+        true
+    }
+
+    /// After elements were taken out: removes the key when `empty`, with the event `del`. The effect of the removal
+    /// is part of the effect that emptied it.
+    pub fn remove_if_empty(&mut self, key: &[u8], empty: bool) {
+        if empty {
+            self.keys.delete(key);
+            self.notify(Class::Generic, "del", key);
+        }
+    }
+
+    /// May the running command wait? Not inside MULTI, a script or while an effect is applied.
+    pub fn may_block(&self) -> bool {
+        !(self.mode.in_exec || self.mode.in_script || self.mode.applying)
+    }
+
+    /// Makes the client wait until one of `keys` may serve it (the command is then run again), or until
+    /// `deadline_ms`. The handler returns right after, without a reply. Only when [`Context::may_block`].
+    pub fn block_on_keys(
+        &mut self,
+        keys: &[&[u8]],
+        kind: BlockKind,
+        deadline_ms: Option<i64>,
+        on_timeout: TimeoutReply,
+    ) {
+        debug_assert!(self.may_block());
+        if self.mode.reprocessing {
+            // It is in the queues already and keeps its old place.
+            self.shared.stay_blocked = true;
+            return;
+        }
+        let db = self.keys.selected();
+        let mut own: Vec<Box<[u8]>> = Vec::with_capacity(keys.len());
+        for &key in keys {
+            if !own.iter().any(|k| **k == *key) {
+                own.push(key.into());
+            }
+        }
+        self.block(BlockedOn::Keys { db, keys: own, kind }, deadline_ms, on_timeout);
+    }
+
+    /// Makes the client wait for the host, which answers with [`crate::Engine::answer`].
+    pub fn block_on_host(&mut self, deadline_ms: Option<i64>, on_timeout: TimeoutReply) {
+        self.block(BlockedOn::Host, deadline_ms, on_timeout);
+    }
+
+    pub(crate) fn block(&mut self, on: BlockedOn, deadline_ms: Option<i64>, on_timeout: TimeoutReply) {
+        let slot = self.client.slot;
+        if let BlockedOn::Keys { db, keys, .. } = &on {
+            for key in keys {
+                self.shared.blocking.by_key.entry((*db, key.clone())).or_default().push_back(slot);
+            }
+        }
+        if let Some(deadline) = deadline_ms {
+            self.shared.blocking.deadlines.insert((deadline, slot));
+        }
+        self.shared.blocking.clients += 1;
+        self.client.blocked = Some(Box::new(Blocked {
+            on,
+            deadline_ms,
+            since_ms: self.shared.now_ms,
+            command: self.command,
+            args: OwnedArgs::copy(self.args),
+            on_timeout,
+        }));
+    }
+
+    /// The time-out argument of a blocking command (seconds, may be fractional; 0: for ever) as a deadline.
+    pub fn deadline(&self, arg: &[u8]) -> CommandResult<Option<i64>> {
+        let seconds = crate::args::parse_f64(arg)
+            .ok_or(CommandError::new("ERR timeout is not a float or out of range"))?;
+        let ms = (seconds * 1000.0).ceil();
+        if ms > i64::MAX as f64 / 2.0 {
+            return Err("ERR timeout is out of range".into());
+        }
+        self.deadline_after(ms as i64)
+    }
+
+    /// A time-out in milliseconds (0: for ever) as a deadline.
+    pub fn deadline_after(&self, ms: i64) -> CommandResult<Option<i64>> {
+        match ms {
+            0 => Ok(None),
+            ..0 => Err("ERR timeout is negative".into()),
+            _ => self.now_ms().checked_add(ms).map(Some).ok_or("ERR timeout is out of range".into()),
+        }
+    }
+
+    /// The reply depends on more than the declared keys (KEYS, DBSIZE …): it waits for everything unreleased.
+    pub fn depends_on_everything(&mut self) {
+        if self.shared.effects.enabled() {
+            let newest = self.shared.effects.newest_seq();
+            if newest > self.shared.released {
+                self.shared.need(newest);
+            }
+        }
+    }
+
+    /// Writes to another client (or this one): a message, a monitor line. It waits for everything unreleased, so
+    /// that nobody hears of what could still be lost.
+    pub fn deliver(&mut self, slot: Slot, write: impl FnOnce(&mut ReplyWriter)) {
+        let newest = self.shared.effects.newest_seq();
+        let hold = self.shared.effects.enabled() && newest > self.shared.released;
+        if slot == self.client.slot {
+            if hold {
+                self.shared.need(newest);
+            }
+            write(self.reply);
+            return;
+        }
+        let Some(client) = self.shared.client(slot) else { return };
+        let from = client.reply.out.end();
+        write(&mut client.reply);
+        if hold {
+            client.state.hold(from, newest);
+        }
+        self.shared.touch(slot);
+    }
+
+    /// Runs another command in this one's place: EXEC and scripts. The reply goes to `self.reply`.
+    pub fn call(&mut self, command: &'static Entry, args: Args<'_>, mode: Mode) -> CommandResult {
+        crate::dispatch::call(
+            &mut Context {
+                client: self.client,
+                keys: self.keys,
+                reply: self.reply,
+                shared: self.shared,
+                scripts: self.scripts.as_deref_mut(),
+                host: self.host,
+                command,
+                args,
+                mode,
+            },
+        )
+    }
+
+    /// Does the running command write?
+    pub fn is_write(&self) -> bool {
+        self.command.flags.has(Flag::Write)
+    }
+}
+
+/// A key of `db` has changed: watchers, held reads, blocked clients.
+pub(crate) fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize, key: &[u8]) {
+    if shared.effects.enabled() {
+        let seq = shared.effects.open_seq();
+        let hash = DirtyKeys::hash(shared.seed, db, key);
+        shared.dirty_keys.mark(hash, seq);
+    }
+    if shared.watchers.is_empty() && shared.blocking.by_key.is_empty() {
+        return;
+    }
+    let name: (usize, Box<[u8]>) = (db, key.into());
+    if let Some(slots) = shared.watchers.get(&name) {
+        for &slot in slots {
+            if slot == client.slot {
+                client.watch_broken = true;
+            } else if let Some(Some(other)) = shared.clients.get_mut(slot) {
+                other.state.watch_broken = true;
+            }
+        }
+    }
+    if shared.blocking.by_key.contains_key(&name) && shared.blocking.ready_set.insert(name.clone()) {
+        shared.blocking.ready.push_back(name);
+    }
+}

@@ -1,0 +1,102 @@
+//! What the engine asks of the world around it.
+
+use crate::client::Slot;
+use crate::error::CommandError;
+use crate::keyspace::Snapshot;
+
+/// The outside of the engine: the server in production, a small fake in tests.
+pub trait Host {
+    /// Microseconds of a clock that never goes back; used to measure, never to decide.
+    fn monotonic_us(&self) -> u64;
+    /// Bytes allocated by the process, as `INFO`'s `used_memory` and `maxmemory` mean it.
+    fn used_memory(&self) -> usize;
+    /// A line for the server's log.
+    fn log(&self, level: LogLevel, text: &str);
+    /// SAVE: writes the snapshot and returns when it is durable.
+    fn save(&mut self, snapshot: Snapshot) -> Result<(), CommandError>;
+    /// BGSAVE: starts writing the snapshot; an error when one is being written and `schedule` is not asked for.
+    /// True when it was only scheduled.
+    fn background_save(&mut self, snapshot: Snapshot, schedule: bool) -> Result<bool, CommandError>;
+    /// Something to do once the running command is over.
+    fn request(&mut self, request: Request);
+    /// Figures that only the host has, for INFO, ROLE, LASTSAVE.
+    fn facts(&self) -> Facts;
+}
+
+/// The level of a log line; the names are redis.conf's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Debug,
+    Verbose,
+    Notice,
+    Warning,
+}
+
+/// What a command asks the host to do after it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// These directives changed; the values are in the engine's configuration.
+    ConfigChanged(Vec<&'static str>),
+    /// CONFIG REWRITE; the client waits for [`crate::Engine::answer`].
+    ConfigRewrite { client: Slot },
+    /// Stop the process; the client gets a reply only when that fails.
+    Shutdown { client: Slot, save: Option<bool>, now: bool, force: bool },
+    /// SHUTDOWN ABORT; the client waits for an answer.
+    ShutdownAbort { client: Slot },
+    /// DEBUG LOADAOF: rebuild the state from snapshot and log; the client waits for an answer.
+    Rebuild { client: Slot },
+    /// DEBUG RELOAD: save a snapshot and load it again; the client waits for an answer.
+    Reload { client: Slot, save: bool, flush: bool },
+    /// BGREWRITEAOF: snapshot now so that the log can be cut.
+    CompactLog,
+    /// WAITAOF, or anything else that waits for the local disk: answer when `position` is synced.
+    WaitSynced { client: Slot, position: u64 },
+    /// DEBUG SLEEP: stop everything for so long.
+    Sleep { microseconds: u64 },
+    /// Stop the process at once, as a crash would (DEBUG SEGFAULT, PANIC …).
+    Crash,
+}
+
+/// Figures of the host.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub process_id: u32,
+    pub run_id: String,
+    pub tcp_port: u16,
+    pub executable: String,
+    pub config_file: String,
+    pub os: String,
+    pub gcc_version: String,
+    pub started_at_ms: i64,
+    pub resident_bytes: u64,
+    pub peak_memory: u64,
+    pub system_memory: u64,
+    pub cpu_sys: f64,
+    pub cpu_user: f64,
+    pub cpu_sys_main_thread: f64,
+    pub cpu_user_main_thread: f64,
+    pub total_connections: u64,
+    pub rejected_connections: u64,
+    pub net_input_bytes: u64,
+    pub net_output_bytes: u64,
+    pub instantaneous_input_kbps: f64,
+    pub instantaneous_output_kbps: f64,
+    pub last_save_at_s: i64,
+    pub last_save_ok: bool,
+    pub save_in_progress: bool,
+    pub save_started_at_s: i64,
+    pub last_save_seconds: i64,
+    pub changes_since_save: u64,
+    pub saves: u64,
+    pub log_enabled: bool,
+    pub log_bytes: u64,
+    pub log_base_bytes: u64,
+    pub log_queued_bytes: u64,
+    pub log_last_write_ok: bool,
+    pub log_appended: u64,
+    pub log_released: u64,
+    pub log_synced: u64,
+    pub log_syncs: u64,
+    pub log_last_sync_us: u64,
+    pub loading: bool,
+}

@@ -1,0 +1,378 @@
+//! The databases: keys, values, expiry times.
+//!
+//! A [`Db`] is two copy-on-write hash tries: `dict` holds every key, `expires` only those with a time to live. A
+//! snapshot clones both in O(1); whoever writes next copies just the leaf that it writes to.
+//!
+//! Expired keys: the dispatcher removes the expired among a command's declared keys *before* the command runs (the
+//! removal is an effect), and the clock stands still while it runs. So handlers never meet an expired key among
+//! those they declared; only those that walk the keyspace (KEYS, SCAN, RANDOMKEY) look at [`Keyspace::is_expired`].
+
+pub mod dirty;
+pub mod evict;
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::config::MaxmemoryPolicy;
+use crate::ds::{Dict, Entry, HashSeed, Key};
+use crate::rng::Rng;
+use crate::value::Value;
+
+/// Values whose drop visits more elements than this are dropped off the executor's thread.
+const DROP_EFFORT_MAX: usize = 64;
+
+/// A key, its value, and when it was last used.
+#[derive(Debug)]
+pub struct KeyEntry {
+    pub key: Key,
+    pub value: Value,
+    /// LRU: seconds, LFU: minutes and counter (see [`evict`]). Atomic because reads touch leaves that a snapshot
+    /// shares; only the executor's thread ever writes it.
+    usage: AtomicU32,
+}
+
+const _: () = assert!(size_of::<KeyEntry>() <= 56);
+
+impl Clone for KeyEntry {
+    fn clone(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            usage: AtomicU32::new(self.usage.load(Relaxed)),
+        }
+    }
+}
+
+impl Entry for KeyEntry {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+impl KeyEntry {
+    /// The LRU or LFU word.
+    pub fn usage(&self) -> u32 {
+        self.usage.load(Relaxed)
+    }
+
+    /// Sets the LRU or LFU word (RESTORE, RDB).
+    pub fn set_usage(&self, usage: u32) {
+        self.usage.store(usage, Relaxed);
+    }
+}
+
+/// When a key expires.
+#[derive(Clone, Debug)]
+pub struct ExpireEntry {
+    pub key: Key,
+    pub at_ms: i64,
+}
+
+impl Entry for ExpireEntry {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// One database.
+#[derive(Clone)]
+pub struct Db {
+    pub dict: Dict<KeyEntry>,
+    pub expires: Dict<ExpireEntry>,
+    /// Where active expiry goes on.
+    pub expire_cursor: u64,
+    /// Mean time to live of the keys that active expiry saw, for INFO.
+    pub average_ttl_ms: i64,
+}
+
+impl Db {
+    fn new(seed: HashSeed) -> Self {
+        Self { dict: Dict::new(seed), expires: Dict::new(seed), expire_cursor: 0, average_ttl_ms: 0 }
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.dict.len()
+    }
+
+    /// Has it no keys?
+    pub fn is_empty(&self) -> bool {
+        self.dict.is_empty()
+    }
+
+    /// When the key expires; `None`: never, or no such key.
+    pub fn expire_at(&self, key: &[u8]) -> Option<i64> {
+        if self.expires.is_empty() { None } else { self.expires.get(key).map(|entry| entry.at_ms) }
+    }
+}
+
+/// All databases as they were at one moment, to be written to disk by another thread.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub dbs: Vec<Db>,
+    /// The journal position of this state.
+    pub seq: u64,
+    pub taken_at_ms: i64,
+    /// Changes that this snapshot makes durable.
+    pub dirty: u64,
+}
+
+/// All databases. One of them is selected while a command runs.
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    selected: usize,
+    seed: HashSeed,
+    now_ms: i64,
+    pub rng: Rng,
+    pub usage: evict::UsagePolicy,
+    /// The running client asked to leave LRU and LFU alone (CLIENT NO-TOUCH), or the engine applies a batch.
+    pub no_touch: bool,
+    pub hits: Cell<u64>,
+    pub misses: Cell<u64>,
+    /// Values that are too large to drop here and now; the host takes them to another thread.
+    trash: Vec<Value>,
+    trash_dbs: Vec<Db>,
+}
+
+impl Keyspace {
+    /// `count` empty databases.
+    pub fn new(count: usize, seed: HashSeed, rng_seed: u64) -> Self {
+        Self {
+            dbs: (0..count).map(|_| Db::new(seed)).collect(),
+            selected: 0,
+            seed,
+            now_ms: 0,
+            rng: Rng::new(rng_seed),
+            usage: evict::UsagePolicy::new(MaxmemoryPolicy::NoEviction),
+            no_touch: false,
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+            trash: Vec::new(),
+            trash_dbs: Vec::new(),
+        }
+    }
+
+    /// The hash seed for tables inside values.
+    pub fn seed(&self) -> HashSeed {
+        self.seed
+    }
+
+    /// The time of this turn, in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    pub(crate) fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        self.usage.set_now(now_ms);
+    }
+
+    /// Makes `db` the one that the methods without a database work on.
+    pub fn select(&mut self, db: usize) {
+        assert!(db < self.dbs.len(), "database {db} does not exist");
+        self.selected = db;
+    }
+
+    /// The selected database.
+    pub fn selected(&self) -> usize {
+        self.selected
+    }
+
+    /// All databases.
+    pub fn dbs(&self) -> &[Db] {
+        &self.dbs
+    }
+
+    /// All databases, for loading, SWAPDB and the like.
+    pub fn dbs_mut(&mut self) -> &mut Vec<Db> {
+        &mut self.dbs
+    }
+
+    /// The selected database itself.
+    pub fn db(&self) -> &Db {
+        &self.dbs[self.selected]
+    }
+
+    /// The selected database itself, to be changed.
+    pub fn db_mut(&mut self) -> &mut Db {
+        &mut self.dbs[self.selected]
+    }
+
+    /// The key's value, for a command that returns it: counts a hit or a miss and touches LRU/LFU.
+    pub fn get(&self, key: &[u8]) -> Option<&Value> {
+        match self.db().dict.get(key) {
+            Some(entry) => {
+                self.hits.set(self.hits.get() + 1);
+                self.touch(entry);
+                Some(&entry.value)
+            }
+            None => {
+                self.misses.set(self.misses.get() + 1);
+                None
+            }
+        }
+    }
+
+    /// The key's value without counting or touching (TYPE, OBJECT, DUMP …).
+    pub fn peek(&self, key: &[u8]) -> Option<&Value> {
+        self.db().dict.get(key).map(|entry| &entry.value)
+    }
+
+    /// The key's entry without counting or touching.
+    pub fn peek_entry(&self, key: &[u8]) -> Option<&KeyEntry> {
+        self.db().dict.get(key)
+    }
+
+    /// Is the key there?
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.db().dict.contains(key)
+    }
+
+    /// The key's value, to be changed: touches LRU/LFU, counts no hit (as Redis's `lookupKeyWrite`).
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Value> {
+        let touch = (!self.no_touch).then(|| self.usage.clone_for_touch());
+        let rng = &self.rng;
+        let entry = self.dbs[self.selected].dict.get_mut(key)?;
+        if let Some(usage) = touch {
+            entry.set_usage(usage.touched(entry.usage(), rng));
+        }
+        Some(&mut entry.value)
+    }
+
+    /// The key's value, made by `make` when the key is not there. True when it was made.
+    pub fn get_or_insert_with(&mut self, key: &[u8], make: impl FnOnce() -> Value) -> (&mut Value, bool) {
+        let fresh = self.usage.fresh();
+        let (entry, made) = self.dbs[self.selected].dict.get_or_insert_with(key, || KeyEntry {
+            key: Key::from(key),
+            value: make(),
+            usage: AtomicU32::new(fresh),
+        });
+        if !made && !self.no_touch {
+            entry.set_usage(self.usage.touched(entry.usage(), &self.rng));
+        }
+        (&mut entry.value, made)
+    }
+
+    /// Sets the key and forgets its time to live. True when the key was new.
+    pub fn set(&mut self, key: &[u8], value: Value) -> bool {
+        let new = self.set_keep_ttl(key, value);
+        if !new {
+            self.persist(key);
+        }
+        new
+    }
+
+    /// Sets the key and keeps its time to live, if it has one. True when the key was new.
+    pub fn set_keep_ttl(&mut self, key: &[u8], value: Value) -> bool {
+        let mut value = Some(value);
+        let (slot, made) = self.get_or_insert_with(key, || value.take().expect("called once"));
+        if let Some(value) = value {
+            let old = std::mem::replace(slot, value);
+            self.discard(old);
+        }
+        made
+    }
+
+    /// Removes the key with its time to live, and gives its value back.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Value> {
+        let db = &mut self.dbs[self.selected];
+        let entry = db.dict.remove(key)?;
+        if !db.expires.is_empty() {
+            db.expires.remove(key);
+        }
+        Some(entry.value)
+    }
+
+    /// Removes the key with its time to live. False when there was none. A large value is dropped elsewhere.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        match self.remove(key) {
+            Some(value) => {
+                self.discard(value);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Drops a value without ever stalling the executor.
+    pub fn discard(&mut self, value: Value) {
+        if value.drop_effort() > DROP_EFFORT_MAX {
+            self.trash.push(value);
+        }
+    }
+
+    /// Empties database `db`; true when it held anything.
+    pub fn flush(&mut self, db: usize) -> usize {
+        let seed = self.seed;
+        let old = std::mem::replace(&mut self.dbs[db], Db::new(seed));
+        let len = old.len();
+        if len > 0 {
+            self.trash_dbs.push(old);
+        }
+        len
+    }
+
+    /// When the key expires; `None`: never, or no such key.
+    pub fn expire_at(&self, key: &[u8]) -> Option<i64> {
+        self.db().expire_at(key)
+    }
+
+    /// Gives an existing key a time to live, an absolute time.
+    pub fn set_expire(&mut self, key: &[u8], at_ms: i64) {
+        let db = &mut self.dbs[self.selected];
+        debug_assert!(db.dict.contains(key), "a time to live for a key that is not there");
+        let (entry, made) =
+            db.expires.get_or_insert_with(key, || ExpireEntry { key: Key::from(key), at_ms });
+        if !made {
+            entry.at_ms = at_ms;
+        }
+    }
+
+    /// Takes the key's time to live away. False when it had none.
+    pub fn persist(&mut self, key: &[u8]) -> bool {
+        let db = &mut self.dbs[self.selected];
+        !db.expires.is_empty() && db.expires.remove(key).is_some()
+    }
+
+    /// Has the key's time come? Handlers that walk the keyspace ask; the others never meet such keys.
+    pub fn is_expired(&self, key: &[u8]) -> bool {
+        self.expire_at(key).is_some_and(|at| at <= self.now_ms)
+    }
+
+    /// A uniformly random key of the selected database, expired or not.
+    pub fn random_entry(&self) -> Option<&KeyEntry> {
+        self.db().dict.random(&mut |n| self.rng.below(n))
+    }
+
+    /// All databases as they are now.
+    pub fn snapshot(&self, seq: u64, dirty: u64) -> Snapshot {
+        Snapshot { dbs: self.dbs.clone(), seq, taken_at_ms: self.now_ms, dirty }
+    }
+
+    /// Takes over the databases of another keyspace (after a reload).
+    pub fn replace_dbs(&mut self, dbs: Vec<Db>) {
+        assert_eq!(dbs.len(), self.dbs.len(), "a reload keeps the number of databases");
+        let old = std::mem::replace(&mut self.dbs, dbs);
+        self.trash_dbs.extend(old);
+    }
+
+    /// What the host should drop on another thread.
+    pub fn take_trash(&mut self) -> Option<Trash> {
+        if self.trash.is_empty() && self.trash_dbs.is_empty() {
+            return None;
+        }
+        Some(Trash { _values: std::mem::take(&mut self.trash), _dbs: std::mem::take(&mut self.trash_dbs) })
+    }
+
+    fn touch(&self, entry: &KeyEntry) {
+        if !self.no_touch {
+            entry.set_usage(self.usage.touched(entry.usage(), &self.rng));
+        }
+    }
+}
+
+/// Values to be dropped somewhere else.
+pub struct Trash {
+    _values: Vec<Value>,
+    _dbs: Vec<Db>,
+}

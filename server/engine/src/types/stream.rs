@@ -1,0 +1,22 @@
+//! Stream values (being written).
+
+/// A stream.
+#[derive(Clone, Debug)]
+pub struct Stream;
+
+impl Stream {
+    /// OBJECT ENCODING's reply.
+    pub fn encoding(&self) -> &'static str {
+        "stream"
+    }
+
+    /// Elements that dropping the value must visit.
+    pub fn drop_effort(&self) -> usize {
+        1
+    }
+
+    /// Bytes of heap that the value holds; `samples` elements stand for the rest (0: all).
+    pub fn heap_size(&self, _samples: usize) -> usize {
+        0
+    }
+}
