@@ -177,9 +177,16 @@ pub enum Begin {
 pub enum Find {
     /// Every `step`th argument up to `last`, counted from the first key (0: just one), or from the end when
     /// negative (-1: the last argument). `limit` 2 means the first half of the rest, and so on.
-    Range { last: i32, step: usize, limit: usize },
+    Range {
+        last: i32,
+        step: usize,
+        limit: usize,
+    },
     /// The argument at `begin` says how many keys follow it; they start `first` after it, `step` apart.
-    Number { first: usize, step: usize },
+    Number {
+        first: usize,
+        step: usize,
+    },
     Unknown,
 }
 

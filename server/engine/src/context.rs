@@ -15,7 +15,6 @@ use crate::host::Host;
 use crate::keyspace::Keyspace;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::notify::Class;
-use crate::scripting::Interpreter;
 use crate::shared::Shared;
 
 /// The world of one running command. The fields are separate so that a value borrowed from `keys` does not stand in
@@ -28,8 +27,6 @@ pub struct Context<'a> {
     /// Where the reply goes.
     pub reply: &'a mut ReplyWriter,
     pub shared: &'a mut Shared,
-    /// `None` while a script runs: scripts do not nest.
-    pub scripts: Option<&'a mut Interpreter>,
     pub host: &'a mut dyn Host,
     /// The running command.
     pub command: &'static Entry,
@@ -222,19 +219,16 @@ impl<'a> Context<'a> {
 
     /// Runs another command in this one's place: EXEC and scripts. The reply goes to `self.reply`.
     pub fn call(&mut self, command: &'static Entry, args: Args<'_>, mode: Mode) -> CommandResult {
-        crate::dispatch::call(
-            &mut Context {
-                client: self.client,
-                keys: self.keys,
-                reply: self.reply,
-                shared: self.shared,
-                scripts: self.scripts.as_deref_mut(),
-                host: self.host,
-                command,
-                args,
-                mode,
-            },
-        )
+        crate::dispatch::call(&mut Context {
+            client: self.client,
+            keys: self.keys,
+            reply: self.reply,
+            shared: self.shared,
+            host: self.host,
+            command,
+            args,
+            mode,
+        })
     }
 
     /// Does the running command write?

@@ -131,8 +131,15 @@ fn unknown_command(args: Args<'_>) -> CommandError {
 fn allowed_while_subscribed(command: &Entry) -> bool {
     matches!(
         command.spec.name,
-        "ping" | "subscribe" | "unsubscribe" | "psubscribe" | "punsubscribe" | "ssubscribe" | "sunsubscribe"
-            | "quit" | "reset"
+        "ping"
+            | "subscribe"
+            | "unsubscribe"
+            | "psubscribe"
+            | "punsubscribe"
+            | "ssubscribe"
+            | "sunsubscribe"
+            | "quit"
+            | "reset"
     )
 }
 
@@ -302,6 +309,10 @@ impl Context<'_> {
 
     /// The mode of commands that this one calls.
     pub fn nested_mode(&self, in_exec: bool, in_script: bool) -> Mode {
-        Mode { in_exec: self.mode.in_exec || in_exec, in_script: self.mode.in_script || in_script, ..self.mode }
+        Mode {
+            in_exec: self.mode.in_exec || in_exec,
+            in_script: self.mode.in_script || in_script,
+            ..self.mode
+        }
     }
 }

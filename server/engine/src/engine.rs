@@ -15,7 +15,6 @@ use crate::host::Host;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::{Db, Keyspace, Snapshot, Trash};
 use crate::rng::Rng;
-use crate::scripting::Interpreter;
 use crate::shared::{Blocking, CommandStats, Pause, PubSub, Shared, SlowLog, Stats};
 use crate::value::Kind;
 
@@ -32,7 +31,6 @@ pub struct EngineOptions {
 pub struct Engine {
     pub keys: Keyspace,
     pub shared: Shared,
-    scripts: Interpreter,
     /// Runs effects; never has an output.
     applier: Box<Client>,
 }
@@ -43,7 +41,7 @@ impl Engine {
         let EngineOptions { config, seed, journal } = options;
         let seeds = Rng::new(seed);
         let hash_seed = HashSeed::new([seeds.next(), seeds.next(), seeds.next(), seeds.next()]);
-        let mut keys = Keyspace::new(config.databases, hash_seed, seeds.next());
+        let mut keys = Keyspace::new(config.databases as usize, hash_seed, seeds.next());
         keys.usage.set_policy(config.maxmemory_policy);
         let shared = Shared {
             effects: Effects::new(journal, 0),
@@ -79,12 +77,7 @@ impl Engine {
             state: ClientState::new(0, usize::MAX, ClientInfo::default(), 0),
             reply: ReplyWriter::default(),
         };
-        Self {
-            keys,
-            shared,
-            scripts: Interpreter::new(),
-            applier: Box::new(applier),
-        }
+        Self { keys, shared, applier: Box::new(applier) }
     }
 
     /// Starts a turn of the event loop. The engine's clock never goes back, whatever `now_ms` says.
@@ -147,7 +140,8 @@ impl Engine {
 
     /// Is this the type of value that the client waits for?
     fn waits_for(&mut self, slot: Slot, kind: Option<Kind>) -> bool {
-        let Some(blocked) = self.shared.client(slot).and_then(|client| client.state.blocked.as_deref()) else {
+        let Some(blocked) = self.shared.client(slot).and_then(|client| client.state.blocked.as_deref())
+        else {
             return false;
         };
         match blocked.on {
@@ -164,7 +158,9 @@ impl Engine {
 
     /// Runs a blocked client's command again.
     fn retry(&mut self, host: &mut dyn Host, slot: Slot) {
-        let Some(blocked) = self.shared.client(slot).and_then(|client| client.state.blocked.take()) else { return };
+        let Some(blocked) = self.shared.client(slot).and_then(|client| client.state.blocked.take()) else {
+            return;
+        };
         let mut served = false;
         let slices = blocked.args.slices();
         self.with_client(host, slot, Args::new(&slices), |cx| {
@@ -258,7 +254,9 @@ impl Engine {
     }
 
     fn resume_paused(&mut self, host: &mut dyn Host, slot: Slot) {
-        let Some(blocked) = self.shared.client(slot).and_then(|client| client.state.blocked.take()) else { return };
+        let Some(blocked) = self.shared.client(slot).and_then(|client| client.state.blocked.take()) else {
+            return;
+        };
         self.shared.blocking.clients -= 1;
         self.shared.blocking.resumed.push(slot);
         let slices = blocked.args.slices();
@@ -339,7 +337,6 @@ impl Engine {
                 keys: &mut self.keys,
                 reply,
                 shared: &mut self.shared,
-                scripts: None,
                 host,
                 command,
                 args,
@@ -382,7 +379,13 @@ impl Engine {
     }
 
     /// Runs `f` as one atomic unit in the name of a client; its reply waits for what it depends on.
-    fn with_client(&mut self, host: &mut dyn Host, slot: Slot, args: Args<'_>, f: impl FnOnce(&mut Context<'_>)) {
+    fn with_client(
+        &mut self,
+        host: &mut dyn Host,
+        slot: Slot,
+        args: Args<'_>,
+        f: impl FnOnce(&mut Context<'_>),
+    ) {
         let mut client = self.shared.clients[slot].take().expect("a client's command runs alone");
         let from = client.reply.out.end();
         self.shared.hold = 0;
@@ -394,7 +397,6 @@ impl Engine {
             keys: &mut self.keys,
             reply,
             shared: &mut self.shared,
-            scripts: Some(&mut self.scripts),
             host,
             command: &table().entries()[0],
             args,
@@ -418,7 +420,6 @@ impl Engine {
             keys: &mut self.keys,
             reply,
             shared: &mut self.shared,
-            scripts: None,
             host,
             command: &table().entries()[0],
             args: Args::new(&[]),

@@ -24,10 +24,12 @@ pub mod command;
 pub mod commands;
 pub mod config;
 pub mod context;
-pub mod ds;
 pub mod dispatch;
+pub mod ds;
 pub mod effects;
 pub mod engine;
+#[cfg(test)]
+mod engine_tests;
 pub mod error;
 pub mod eviction;
 mod expire;
@@ -38,6 +40,8 @@ pub mod notify;
 pub mod pubsub;
 pub mod rng;
 pub mod shared;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod types;
 pub mod value;
 

@@ -1,34 +1,51 @@
 //! Keyspace notifications: which event belongs to which class, and their delivery.
 
-pub use crate::config::NotifyFlags;
+use crate::config::NotifyFlags;
 use crate::context::Context;
 
 /// The class of an event, as `notify-keyspace-events` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Class {
     /// `g`: DEL, EXPIRE, RENAME …
-    Generic = b'g',
+    Generic,
     /// `$`
-    String = b'$',
+    String,
     /// `l`
-    List = b'l',
+    List,
     /// `s`
-    Set = b's',
+    Set,
     /// `h`
-    Hash = b'h',
+    Hash,
     /// `z`
-    Zset = b'z',
+    Zset,
     /// `x`
-    Expired = b'x',
+    Expired,
     /// `e`
-    Evicted = b'e',
+    Evicted,
     /// `t`
-    Stream = b't',
+    Stream,
     /// `m`
-    Miss = b'm',
+    Miss,
     /// `n`
-    New = b'n',
+    New,
+}
+
+impl Class {
+    fn flag(self) -> NotifyFlags {
+        match self {
+            Self::Generic => NotifyFlags::GENERIC,
+            Self::String => NotifyFlags::STRING,
+            Self::List => NotifyFlags::LIST,
+            Self::Set => NotifyFlags::SET,
+            Self::Hash => NotifyFlags::HASH,
+            Self::Zset => NotifyFlags::ZSET,
+            Self::Expired => NotifyFlags::EXPIRED,
+            Self::Evicted => NotifyFlags::EVICTED,
+            Self::Stream => NotifyFlags::STREAM,
+            Self::Miss => NotifyFlags::KEY_MISS,
+            Self::New => NotifyFlags::NEW,
+        }
+    }
 }
 
 impl Context<'_> {
@@ -41,14 +58,14 @@ impl Context<'_> {
     /// Publishes an event of a key of database `db`.
     pub fn notify_in(&mut self, db: usize, class: Class, event: &str, key: &[u8]) {
         let flags = self.shared.config.notify_keyspace_events;
-        if flags.is_empty() || self.mode.applying || !flags.has(class as u8) {
+        if !flags.contains(class.flag()) || self.mode.applying {
             return;
         }
-        if flags.has(b'K') {
+        if flags.contains(NotifyFlags::KEYSPACE) {
             let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
             self.publish(&channel, event.as_bytes());
         }
-        if flags.has(b'E') {
+        if flags.contains(NotifyFlags::KEYEVENT) {
             let channel = format!("__keyevent@{db}__:{event}");
             self.publish(channel.as_bytes(), key);
         }

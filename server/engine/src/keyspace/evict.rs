@@ -70,7 +70,8 @@ impl UsagePolicy {
     pub fn decayed(&self, usage: u32) -> u32 {
         let counter = usage & 0xff;
         let elapsed = self.clock_min.wrapping_sub(usage >> 8) & 0xffff;
-        let periods = if self.lfu_decay_minutes > 0 { i64::from(elapsed) / self.lfu_decay_minutes } else { 0 };
+        let periods =
+            if self.lfu_decay_minutes > 0 { i64::from(elapsed) / self.lfu_decay_minutes } else { 0 };
         counter.saturating_sub(u32::try_from(periods).unwrap_or(u32::MAX))
     }
 

@@ -143,7 +143,7 @@ impl Keyspace {
             seed,
             now_ms: 0,
             rng: Rng::new(rng_seed),
-            usage: evict::UsagePolicy::new(MaxmemoryPolicy::NoEviction),
+            usage: evict::UsagePolicy::new(MaxmemoryPolicy::Noeviction),
             no_touch: false,
             hits: Cell::new(0),
             misses: Cell::new(0),
@@ -321,8 +321,7 @@ impl Keyspace {
     pub fn set_expire(&mut self, key: &[u8], at_ms: i64) {
         let db = &mut self.dbs[self.selected];
         debug_assert!(db.dict.contains(key), "a time to live for a key that is not there");
-        let (entry, made) =
-            db.expires.get_or_insert_with(key, || ExpireEntry { key: Key::from(key), at_ms });
+        let (entry, made) = db.expires.get_or_insert_with(key, || ExpireEntry { key: Key::from(key), at_ms });
         if !made {
             entry.at_ms = at_ms;
         }

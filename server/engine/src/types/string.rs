@@ -14,7 +14,10 @@ const INT_TEXT_MAX: usize = 20;
 pub enum Str {
     /// A canonical decimal integer.
     Int(i64),
-    Short { len: u8, bytes: [u8; SHORT_MAX] },
+    Short {
+        len: u8,
+        bytes: [u8; SHORT_MAX],
+    },
     Heap(SharedBuf),
     /// Was changed in place (APPEND, SETRANGE, SETBIT): `raw` whatever its length, and grows cheaply.
     Raw(SharedBuf),

@@ -1,0 +1,170 @@
+//! An engine in a box for tests: a fake host, a clock that the test moves, clients by number.
+
+use cairn_proto::Resp;
+
+use crate::args::Args;
+use crate::client::{ClientInfo, Slot};
+use crate::config::Config;
+use crate::effects::Batch;
+use crate::engine::{Engine, EngineOptions};
+use crate::error::CommandError;
+use crate::host::{Facts, Host, LogLevel, Request};
+use crate::keyspace::Snapshot;
+
+/// A host whose figures the test sets.
+#[derive(Default)]
+pub struct FakeHost {
+    pub used_memory: usize,
+    pub monotonic_us: std::cell::Cell<u64>,
+    pub requests: Vec<Request>,
+    pub snapshots: Vec<Snapshot>,
+    pub facts: Facts,
+    pub log: std::cell::RefCell<Vec<String>>,
+}
+
+impl Host for FakeHost {
+    fn monotonic_us(&self) -> u64 {
+        // Every look takes a microsecond, so that time-bounded loops end.
+        self.monotonic_us.set(self.monotonic_us.get() + 1);
+        self.monotonic_us.get()
+    }
+    fn used_memory(&self) -> usize {
+        self.used_memory
+    }
+    fn log(&self, _: LogLevel, text: &str) {
+        self.log.borrow_mut().push(text.to_owned());
+    }
+    fn save(&mut self, snapshot: Snapshot) -> Result<(), CommandError> {
+        self.snapshots.push(snapshot);
+        Ok(())
+    }
+    fn background_save(&mut self, snapshot: Snapshot, _schedule: bool) -> Result<bool, CommandError> {
+        self.snapshots.push(snapshot);
+        Ok(false)
+    }
+    fn request(&mut self, request: Request) {
+        self.requests.push(request);
+    }
+    fn facts(&self) -> Facts {
+        self.facts.clone()
+    }
+}
+
+/// An engine with a fake host and a journal that releases when told to.
+pub struct TestEngine {
+    pub engine: Engine,
+    pub host: FakeHost,
+    pub now_ms: i64,
+    /// Every batch so far, in order.
+    pub batches: Vec<Batch>,
+}
+
+impl TestEngine {
+    /// Default configuration, seed 1, Unix time 1 700 000 000 000 ms.
+    pub fn new() -> Self {
+        Self::with_config(Config::default(), 1)
+    }
+
+    /// With this configuration and seed.
+    pub fn with_config(config: Config, seed: u64) -> Self {
+        let engine = Engine::new(EngineOptions { config, seed, journal: true });
+        let mut this =
+            Self { engine, host: FakeHost::default(), now_ms: 1_700_000_000_000, batches: Vec::new() };
+        this.turn();
+        this
+    }
+
+    /// A new client in the given protocol.
+    pub fn connect(&mut self, resp: Resp) -> Slot {
+        let slot = self.engine.connect(ClientInfo {
+            address: "127.0.0.1:50000".to_owned(),
+            local_address: "127.0.0.1:6379".to_owned(),
+            fd: 8,
+            unix_socket: false,
+        });
+        self.engine.client(slot).expect("just connected").reply.resp = resp;
+        slot
+    }
+
+    /// Lets time pass: deadlines are met, active expiry runs.
+    pub fn advance(&mut self, ms: i64) {
+        self.now_ms += ms;
+        self.turn();
+        self.engine.tick(&mut self.host);
+        self.engine.cron(&mut self.host, 1_000);
+        self.collect();
+    }
+
+    /// Runs one command as a turn of its own and returns what the client was sent, all of it released.
+    pub fn send(&mut self, slot: Slot, args: &[&[u8]]) -> Vec<u8> {
+        self.send_held(slot, args);
+        self.release();
+        self.output(slot)
+    }
+
+    /// Runs one command; its effects are collected but not released.
+    pub fn send_held(&mut self, slot: Slot, args: &[&[u8]]) {
+        self.turn();
+        self.engine.execute(&mut self.host, slot, Args::new(args));
+        self.collect();
+    }
+
+    /// Splits `line` at spaces and sends it.
+    pub fn run(&mut self, slot: Slot, line: &str) -> String {
+        let args: Vec<&[u8]> = line.split_ascii_whitespace().map(str::as_bytes).collect();
+        String::from_utf8_lossy(&self.send(slot, &args)).into_owned()
+    }
+
+    /// Releases everything collected so far.
+    pub fn release(&mut self) {
+        if let Some(last) = self.batches.last() {
+            self.engine.set_released(last.seq);
+        }
+    }
+
+    /// What the client may be sent now.
+    pub fn output(&mut self, slot: Slot) -> Vec<u8> {
+        let released = self.engine.shared.released;
+        let Some(client) = self.engine.client(slot) else { return Vec::new() };
+        let end = client.reply.out.end();
+        let upto = client.state.sendable(released, end);
+        let mut bytes = Vec::new();
+        loop {
+            let mut slices = [std::io::IoSlice::new(&[]); 16];
+            let used = client.reply.out.io_slices(upto, &mut slices);
+            let mut count = 0;
+            for slice in &slices[..used] {
+                bytes.extend_from_slice(slice);
+                count += slice.len();
+            }
+            if count == 0 {
+                return bytes;
+            }
+            client.reply.out.consume(count);
+        }
+    }
+
+    /// A second engine that has applied every batch of this one.
+    pub fn replica(&self) -> Self {
+        let mut replica = Self::with_config(self.engine.shared.config.clone(), 2);
+        for batch in &self.batches {
+            replica.engine.apply(&mut replica.host, &batch.payload).expect("a batch of our own applies");
+        }
+        replica
+    }
+
+    fn turn(&mut self) {
+        let us = self.host.monotonic_us.get();
+        self.engine.begin_turn(self.now_ms, us);
+    }
+
+    fn collect(&mut self) {
+        self.engine.take_batches(&mut self.batches);
+    }
+}
+
+impl Default for TestEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
