@@ -96,13 +96,11 @@ fn type_of(leaf: Reply) -> Reply {
     Reply::Masked(name.into())
 }
 
-/// Rounds up to two digits: what counts down from a round figure stays at that figure for a hundredth of it.
+/// Rounds up to the next half of the leading digit's unit: what counts down from a round figure stays there for a
+/// while.
 fn approximate(leaf: Reply) -> Reply {
     let Reply::Integer(n) = leaf else { return leaf };
-    let mut unit = 1;
-    while n / unit >= 100 {
-        unit *= 10;
-    }
+    let unit = if n > 0 { (10_i64.pow(n.ilog10()) / 2).max(1) } else { 1 };
     Reply::Masked(format!("~{}", (n + unit - 1) / unit * unit))
 }
 
@@ -189,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_countdown_stays_at_its_round_figure() {
-        for n in [100_000, 99_999, 99_001] {
+        for n in [100_000, 99_999, 96_001] {
             assert_eq!(approximate(Reply::Integer(n)).to_string(), "~100000");
         }
         assert_eq!(approximate(Reply::Integer(-1)).to_string(), "~-1");
