@@ -1,7 +1,7 @@
 //! Servers of the tests' own: each on a free port of 127.0.0.1 with an empty directory, gone when dropped.
 
-use crate::golden::{Received, Reply};
-use anyhow::{Context, bail, ensure};
+use crate::golden::{Received, Reply, Source};
+use anyhow::{Context, bail};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -25,18 +25,20 @@ impl Server {
         Server::start(&cairn_binary()?, extra)
     }
 
-    /// Starts the redis-server 7.0 of this machine: the version from which the expectations are recorded.
-    pub fn redis(extra: &[&str]) -> anyhow::Result<Server> {
+    /// Starts the redis-server of this machine, or that of `REDIS_SERVER_BIN`, and says which source of
+    /// expectations it is.
+    pub fn redis(extra: &[&str]) -> anyhow::Result<(Server, Source)> {
         let binary = std::env::var_os("REDIS_SERVER_BIN").map_or("redis-server".into(), PathBuf::from);
         let version = Command::new(&binary).arg("--version").output().with_context(|| {
             format!("{} is missing; apt-get install redis-server, or set REDIS_SERVER_BIN", binary.display())
         })?;
         let version = String::from_utf8_lossy(&version.stdout).into_owned();
-        ensure!(
-            version.contains("v=7.0."),
-            "golden scripts are recorded from redis-server 7.0, this is {version}; set REDIS_SERVER_BIN"
-        );
-        Server::start(&binary, &[&["--appendonly", "no"], extra].concat())
+        let source = match () {
+            () if version.contains("v=7.0.") => Source::Redis70,
+            () if version.contains("v=7.2.") => Source::Redis72,
+            () => bail!("golden scripts are for redis-server 7.0 or 7.2; set REDIS_SERVER_BIN: {version}"),
+        };
+        Ok((Server::start(&binary, &[&["--appendonly", "no"], extra].concat())?, source))
     }
 
     fn start(binary: &Path, extra: &[&str]) -> anyhow::Result<Server> {

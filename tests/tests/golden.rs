@@ -4,7 +4,7 @@
 //! runs only scripts whose path contains it, `CAIRN_TEST_ADDR` names a running server to use in place of a
 //! `cairn-server` of our own: all three are set by `cargo xtask golden`.
 
-use cairn_tests::golden::{self, Mode, Target, Tcp};
+use cairn_tests::golden::{self, Source, Target, Tcp};
 use cairn_tests::server::Server;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -35,30 +35,32 @@ fn every_directory_of_scripts_is_tested() {
 }
 
 fn on_cairn(group: &str) {
-    let mode = Mode { redis_7_0: false, bless: blessing() };
     let Ok(addr) = std::env::var("CAIRN_TEST_ADDR") else {
         let server = Server::cairn(&[]).unwrap();
-        return run(group, &mut Tcp::connect(server.addr()).unwrap(), mode);
+        return run(group, &mut Tcp::connect(server.addr()).unwrap(), Source::Cairn);
     };
     // Tests run in parallel, but a script wants the server for itself.
     let lock = File::create(std::env::temp_dir().join(format!("cairn-golden-{}", addr.replace(':', "-"))));
     lock.as_ref().unwrap().lock().unwrap();
-    run(group, &mut Tcp::connect(addr.parse().expect("CAIRN_TEST_ADDR is IP:PORT")).unwrap(), mode);
+    run(group, &mut Tcp::connect(addr.parse().expect("CAIRN_TEST_ADDR is IP:PORT")).unwrap(), Source::Cairn);
 }
 
 fn on_redis(group: &str) {
-    let server = Server::redis(&[]).unwrap();
-    let mode = Mode { redis_7_0: true, bless: blessing() };
-    run(group, &mut Tcp::connect(server.addr()).unwrap(), mode);
+    let (server, source) = Server::redis(&[]).unwrap();
+    run(group, &mut Tcp::connect(server.addr()).unwrap(), source);
 }
 
-fn run(group: &str, target: &mut dyn Target, mode: Mode) {
+fn run(group: &str, target: &mut dyn Target, source: Source) {
     let filter = std::env::var("CAIRN_GOLDEN_FILTER").unwrap_or_default();
     let scripts = golden::scripts_in(&commands_dir().join(group)).unwrap();
     assert!(!scripts.is_empty(), "no scripts in commands/{group}");
     let mut failures = String::new();
     for script in scripts.iter().filter(|script| script.to_string_lossy().contains(&filter)) {
-        if let Err(error) = golden::check(script, target, mode) {
+        let result = match blessing() {
+            true => golden::bless(script, target, source),
+            false => golden::check(script, target, source),
+        };
+        if let Err(error) = result {
             failures += &format!("{group}/{}: {error:#}\n", script.file_name().unwrap().display());
         }
     }

@@ -10,7 +10,7 @@ mod tcp;
 mod view;
 
 pub use reply::Reply;
-pub use script::{Mode, check, scripts_in};
+pub use script::{Source, bless, check, scripts_in};
 pub use tcp::Tcp;
 
 use std::time::Duration;

@@ -14,14 +14,24 @@ use std::time::{Duration, Instant};
 /// How long a reply may take before the script fails.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
 
-/// What to do with the answers, and whose they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Mode {
-    /// The target is Redis 7.0: blocks tagged `[7.2]` or `[cairn]` are executed but keep the recorded text.
-    pub redis_7_0: bool,
-    /// Write the answers into the script instead of comparing. On Redis that is everything but the tagged
-    /// blocks, on Cairn the tagged blocks only.
-    pub bless: bool,
+/// Who answers. Redis 7.0 is the source of all expectations but those tagged `[7.2]`, which come from Redis 7.2,
+/// and those tagged `[cairn]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Redis70,
+    Redis72,
+    Cairn,
+}
+
+impl Source {
+    /// Whether what it answers to such a block is to be as recorded.
+    fn compares(self, block: Source) -> bool {
+        match self {
+            Source::Redis70 => block == Source::Redis70,
+            Source::Redis72 => block != Source::Cairn,
+            Source::Cairn => true,
+        }
+    }
 }
 
 /// The `.gold` files of a directory, in order.
@@ -34,14 +44,11 @@ pub fn scripts_in(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Runs the script in both protocols; the error tells each block that differs.
-pub fn check(path: &Path, target: &mut dyn Target, mode: Mode) -> anyhow::Result<()> {
+pub fn check(path: &Path, target: &mut dyn Target, source: Source) -> anyhow::Result<()> {
     let recorded = std::fs::read_to_string(path)?;
-    let actual = play(&recorded, target, mode)?;
+    let actual = play(&recorded, target, |block| source.compares(block))?;
     if actual == recorded {
         return Ok(());
-    }
-    if mode.bless {
-        return Ok(std::fs::write(path, actual)?);
     }
     let mut report = String::new();
     for (was, is) in blocks_of(&recorded).iter().zip(&blocks_of(&actual)) {
@@ -54,16 +61,24 @@ pub fn check(path: &Path, target: &mut dyn Target, mode: Mode) -> anyhow::Result
     bail!("{report}")
 }
 
-/// The script with the target's answers in it.
-fn play(recorded: &str, target: &mut dyn Target, mode: Mode) -> anyhow::Result<String> {
+/// Writes the target's answers into the script, where this target is the source of the expectation.
+pub fn bless(path: &Path, target: &mut dyn Target, source: Source) -> anyhow::Result<()> {
+    let recorded = std::fs::read_to_string(path)?;
+    let actual = play(&recorded, target, |block| source == block)?;
+    if actual != recorded {
+        std::fs::write(path, actual)?;
+    }
+    Ok(())
+}
+
+/// The script with the target's answers in those blocks for which `replace` says so.
+fn play(recorded: &str, target: &mut dyn Target, replace: impl Fn(Source) -> bool) -> anyhow::Result<String> {
     let resp2 = Player::play(recorded, target, Protocol::Resp2)?;
     let resp3 = Player::play(recorded, target, Protocol::Resp3)?;
     let answers = resp2.answers.iter().zip(&resp3.answers).map(|(two, three)| merge(two, three));
-    // Whether the recorded text of a block stays, and that text.
-    let keep = |differs: bool| if mode.redis_7_0 { differs } else { mode.bless && !differs };
-    let recorded_blocks = blocks_of(recorded);
-    let kept = resp2.differs.iter().zip(recorded_blocks);
-    let kept = kept.map(|(&differs, block)| keep(differs).then_some(block.output));
+    let blocks = resp2.sources.iter().zip(blocks_of(recorded));
+    // The texts that stay as they are.
+    let kept = blocks.map(|(&source, block)| (!replace(source)).then_some(block.output));
     let mut printer =
         Printer { answers: answers.collect::<Vec<_>>().into_iter(), kept: kept.collect(), block: 0 };
     Ok(goldenscript::generate(&mut printer, recorded)?)
@@ -83,8 +98,8 @@ fn merge(resp2: &str, resp3: &str) -> String {
 struct Played {
     /// What is to be shown for each command.
     answers: Vec<String>,
-    /// For each block, whether Redis 7.0 is known to answer otherwise.
-    differs: Vec<bool>,
+    /// For each block, where its expectation comes from.
+    sources: Vec<Source>,
 }
 
 /// Sends the commands and collects the answers.
@@ -239,20 +254,22 @@ impl goldenscript::Runner for Player<'_> {
     type Command = Command;
 
     fn start_block(&mut self, _: &Block) -> Result<String, Box<dyn Error>> {
-        self.played.differs.push(false);
+        self.played.sources.push(Source::Redis70);
         Ok(String::new())
     }
 
     fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
-        let differs = Tags::parse(&context.tags).map_err(|e| e.to_string())?.not_redis_7_0;
-        *self.played.differs.last_mut().expect("commands are in blocks") |= differs;
+        let tags = Tags::parse(&context.tags).map_err(|e| e.to_string())?;
+        if tags.source != Source::Redis70 {
+            *self.played.sources.last_mut().expect("commands are in blocks") = tags.source;
+        }
         let answer = self.step(command, context).map_err(|e| format!("{e:#}"))?;
         self.played.answers.push(answer);
         Ok(String::new())
     }
 
     fn end_block(&mut self, block: &Block) -> Result<String, Box<dyn Error>> {
-        if self.played.differs.last() == Some(&true) && block.commands.len() > 1 {
+        if self.played.sources.last() != Some(&Source::Redis70) && block.commands.len() > 1 {
             return Err("a command tagged [7.2] or [cairn] needs a block of its own".into());
         }
         Ok(String::new())

@@ -1,12 +1,13 @@
 //! What the tags of a command make of its reply before it is shown.
 
+use super::Source;
 use super::args::Variables;
 use super::reply::Reply;
 use anyhow::{bail, ensure};
 use std::collections::BTreeSet;
 
 /// Words that a command line may carry in brackets, parsed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tags {
     pub sorted: bool,
     pub pairs: bool,
@@ -18,14 +19,26 @@ pub struct Tags {
     pub repeat: Option<usize>,
     pub blocks: bool,
     pub no_reply: bool,
-    /// Redis 7.0.15 answers otherwise: `[7.2]` as Redis 7.2 does, `[cairn]` a behaviour of our own.
-    pub not_redis_7_0: bool,
+    /// `[7.2]`: as Redis 7.2 answers, `[cairn]`: a behaviour of our own, else as Redis 7.0.
+    pub source: Source,
 }
 
 impl Tags {
     /// An unknown tag is an error that lists the known ones.
     pub fn parse(words: &BTreeSet<String>) -> anyhow::Result<Tags> {
-        let mut tags = Tags::default();
+        let mut tags = Tags {
+            sorted: false,
+            pairs: false,
+            approx: false,
+            type_only: false,
+            mask: false,
+            fields: Vec::new(),
+            save: None,
+            repeat: None,
+            blocks: false,
+            no_reply: false,
+            source: Source::Redis70,
+        };
         for word in words {
             match word.split_once('/').unwrap_or((word, "")) {
                 ("sorted", "") => tags.sorted = true,
@@ -35,7 +48,8 @@ impl Tags {
                 ("mask", "") => tags.mask = true,
                 ("blocks", "") => tags.blocks = true,
                 ("noreply", "") => tags.no_reply = true,
-                ("7.2" | "cairn", "") => tags.not_redis_7_0 = true,
+                ("7.2", "") => tags.source = Source::Redis72,
+                ("cairn", "") => tags.source = Source::Cairn,
                 ("field", name) if !name.is_empty() => tags.fields.push(name.into()),
                 ("save", name) if !name.is_empty() => tags.save = Some(name.into()),
                 ("repeat", count) => tags.repeat = Some(count.parse()?),
