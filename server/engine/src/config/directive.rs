@@ -8,6 +8,7 @@ use super::directives::{Config, DIRECTIVES, DirectiveId};
 use super::kinds::{Kind, Line, Refusal};
 
 /// One directive of the config file, the command line and CONFIG.
+#[derive(Debug)]
 pub struct Directive {
     pub id: DirectiveId,
     /// As people write it: `maxmemory-policy`.
@@ -115,6 +116,17 @@ impl Directive {
     /// The default as CONFIG GET shows it.
     pub fn default_value(&self) -> String {
         (self.format)(&Config::default())
+    }
+
+    /// The default as people write it in a file: `64mb`, `""`.
+    pub fn default_written(&self) -> String {
+        let defaults = Config::default();
+        let value = (self.format)(&defaults);
+        match &(self.lines)(&defaults, &defaults)[..] {
+            _ if value.is_empty() => "\"\"".to_owned(),
+            [line] if !line.args.starts_with('"') => line.args.clone(),
+            _ => value,
+        }
     }
 
     /// Sets the value in `config`; whether it differs from before.

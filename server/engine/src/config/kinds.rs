@@ -418,15 +418,13 @@ impl Kind for BufferLimits {
     }
 
     fn lines(&self, value: &OutputBufferLimits, default: &OutputBufferLimits) -> Vec<Line> {
-        let class = |name, limit: OutputBufferLimit, default| {
+        // All classes or none: a line is reused for whichever class comes first.
+        let keep = value != default;
+        let class = |name, limit: OutputBufferLimit| {
             let (hard, soft) = (format_memory(limit.hard), format_memory(limit.soft));
-            Line { args: format!("{name} {hard} {soft} {}", limit.soft_seconds), keep: limit != default }
+            Line { args: format!("{name} {hard} {soft} {}", limit.soft_seconds), keep }
         };
-        vec![
-            class("normal", value.normal, default.normal),
-            class("replica", value.replica, default.replica),
-            class("pubsub", value.pubsub, default.pubsub),
-        ]
+        vec![class("normal", value.normal), class("replica", value.replica), class("pubsub", value.pubsub)]
     }
 }
 

@@ -1,6 +1,6 @@
 //! From the lines of a config file, or the flags of the command line, to a [`Config`].
 
-use super::words::split_args;
+use cairn_proto::split_args;
 
 use super::directive::shown;
 use super::{Config, Directive, DirectiveId};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::words::split_args;
+use cairn_proto::split_args;
 
 use super::{Config, DIRECTIVES, Directive, DirectiveId};
 
@@ -38,7 +38,8 @@ impl Text {
         if old.is_empty() {
             return text;
         }
-        for (at, line) in old.split('\n').enumerate() {
+        let lines = old.strip_suffix('\n').unwrap_or(old).split('\n');
+        for (at, line) in lines.enumerate() {
             let line = line.trim_matches([' ', '\t', '\r', '\n']);
             if line.is_empty() || line.starts_with('#') {
                 text.signed |= line == SIGNATURE;
@@ -71,6 +72,9 @@ impl Text {
             self.lines[at] = line;
         } else if keep {
             if !self.signed {
+                if !self.lines.is_empty() {
+                    self.lines.push(String::new());
+                }
                 self.lines.push(SIGNATURE.to_owned());
                 self.signed = true;
             }
