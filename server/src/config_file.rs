@@ -74,7 +74,8 @@ pub enum ConfigFileError {
 pub fn load(sources: &Sources, stdin: &mut dyn Read) -> Result<Config, ConfigFileError> {
     let mut reader = Reader { loader: Loader::default(), files: 0 };
     if let Some(file) = &sources.file {
-        let text = read_file(file).map_err(|problem| ConfigFileError::Read { file: file.clone(), problem })?;
+        let text =
+            read_file(file).map_err(|problem| ConfigFileError::Read { file: file.clone(), problem })?;
         reader.text(file, &text, 0)?;
     }
     if sources.stdin {
@@ -219,7 +220,10 @@ mod tests {
     fn a_mistake_names_the_file_and_the_line() {
         for (text, expected) in [
             ("port 1\n\nprot 7000\n", "my.conf:3: unknown directive 'prot'"),
-            ("port 1\nport 70000", "my.conf:2: directive 'port': argument must be between 0 and 65535 inclusive"),
+            (
+                "port 1\nport 70000",
+                "my.conf:2: directive 'port': argument must be between 0 and 65535 inclusive",
+            ),
             ("port 1 2", "my.conf:1: directive 'port': wrong number of arguments"),
             ("port", "my.conf:1: directive 'port': wrong number of arguments"),
             ("\nlogfile \"x", "my.conf:2: unbalanced quotes"),
@@ -294,8 +298,9 @@ mod tests {
             fs::write(conf_d.join(name), text).expect("the test's file can be written");
         }
         let root = dir.path().display();
-        let config = from_file(&format!("hz 5\ninclude {root}/c?nf.d/*.conf\nINCLUDE {root}/none/*.conf\ntimeout 9"))
-            .expect("the included files are correct");
+        let config =
+            from_file(&format!("hz 5\ninclude {root}/c?nf.d/*.conf\nINCLUDE {root}/none/*.conf\ntimeout 9"))
+                .expect("the included files are correct");
         assert_eq!((config.port, config.hz, config.timeout), (20, 11, 9));
 
         fs::write(conf_d.join("30-c.conf"), "\nnonsense 1").expect("the test's file can be written");

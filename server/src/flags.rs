@@ -7,7 +7,7 @@
 //! declared a second time here; the words go to the same rules as the lines of a file.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::iter;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -114,7 +114,7 @@ Directives and their defaults; * can only be set here or in the file, not by CON
 
 const WIDTH_MAX: usize = 110;
 /// Where the doc of a directive begins.
-const DOC_COLUMN: usize = 44;
+const DOC_COLUMN: usize = 40;
 
 /// The text of `--help`, made from the declarations.
 pub fn help() -> String {
@@ -124,12 +124,15 @@ pub fn help() -> String {
             .iter()
             .filter(|directive| directive.group == group)
             .partition(|directive| directive.effect == Effect::Works);
-        text.push_str(&format!("\n{}\n", group.title()));
+        text.push('\n');
+        text.push_str(group.title());
+        text.push('\n');
         for directive in working {
             push_directive(&mut text, directive);
         }
         if !idle.is_empty() {
-            push_names(&mut text, &idle);
+            let names = idle.iter().map(|directive| directive.name);
+            push_wrapped(&mut text, "  Accepted without effect:", 4, names);
         }
     }
     text
@@ -137,27 +140,32 @@ pub fn help() -> String {
 
 fn push_directive(text: &mut String, directive: &Directive) {
     let mark = if directive.changes == Changes::AtStart { '*' } else { ' ' };
-    let flag = format!(" {mark}--{} {}", directive.name, directive.default_written());
-    if flag.len() < DOC_COLUMN {
-        writeln!(text, "{flag:DOC_COLUMN$}{}", directive.doc)
-    } else {
-        writeln!(text, "{flag}\n{:DOC_COLUMN$}{}", "", directive.doc)
+    let mut flag = format!(" {mark}--{} {}", directive.name, directive.default_written());
+    if flag.len() >= DOC_COLUMN {
+        text.push_str(&flag);
+        text.push('\n');
+        flag.clear();
     }
-    .expect("a String takes any text");
+    // One less: a blank comes before each word.
+    let start = format!("{flag:width$}", width = DOC_COLUMN - 1);
+    push_wrapped(text, &start, DOC_COLUMN - 1, directive.doc.split(' '));
 }
 
-/// Directives without effect: their names will do.
-fn push_names(text: &mut String, directives: &[&Directive]) {
-    let mut line = "  Accepted without effect:".to_owned();
-    for directive in directives {
-        if line.len() + 1 + directive.name.len() > WIDTH_MAX {
-            writeln!(text, "{line}").expect("a String takes any text");
-            line = "   ".to_owned();
+/// Appends lines of words, the first after `start`, further ones after `indent` blanks.
+fn push_wrapped<'a>(text: &mut String, start: &str, indent: usize, words: impl Iterator<Item = &'a str>) {
+    let mut column = start.len();
+    text.push_str(start);
+    for word in words {
+        if column + 1 + word.len() > WIDTH_MAX {
+            text.push('\n');
+            text.extend(iter::repeat_n(' ', indent));
+            column = indent;
         }
-        line.push(' ');
-        line.push_str(directive.name);
+        text.push(' ');
+        text.push_str(word);
+        column += 1 + word.len();
     }
-    writeln!(text, "{line}").expect("a String takes any text");
+    text.push('\n');
 }
 
 #[cfg(test)]
@@ -182,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_file_comes_first_and_values_reach_to_the_next_flag() {
-        let (file, stdin, flags) = served(&["my.conf", "--port", "7000", "--save", "3600", "1", "--save", ""]);
+        let (file, stdin, flags) =
+            served(&["my.conf", "--port", "7000", "--save", "3600", "1", "--save", ""]);
         assert_eq!(file.as_deref(), Some("my.conf"));
         assert!(!stdin);
         assert_eq!(flags, ["port|7000", "save|3600|1", "save|"]);
@@ -245,6 +254,6 @@ mod tests {
         assert!(help.contains(" *--log-segment-size 64mb  "), "{help}");
         assert!(help.contains("  --requirepass \"\"  "), "{help}");
         let longest = help.lines().map(str::len).max();
-        assert!(longest <= Some(DOC_COLUMN + 100), "{longest:?}");
+        assert!(longest <= Some(WIDTH_MAX), "{longest:?}");
     }
 }

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 
-use cairn_proto::split_args;
 use super::*;
+use cairn_proto::split_args;
 
 fn set(config: &mut Config, name: &str, value: &str) -> Result<Vec<DirectiveId>, String> {
     config.set(&[(name.as_bytes(), value.as_bytes())], Origin::Remote).map_err(|error| error.to_string())
