@@ -11,7 +11,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use cairn_engine::config::{Config, LoadError, Loader, glob_matches};
+use cairn_engine::config::{Config, LoadError, Loader};
+use cairn_engine::glob;
 use cairn_proto::split_args;
 
 /// A larger config file is a mistake: some other file was named.
@@ -187,7 +188,7 @@ fn entries(directory: &Path, pattern: &OsStr) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(listed) else { return Vec::new() };
     let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| {
         let hidden = name.as_bytes().starts_with(b".") && !pattern.as_bytes().starts_with(b".");
-        !hidden && glob_matches(pattern.as_bytes(), name.as_bytes())
+        !hidden && glob::matches(pattern.as_bytes(), name.as_bytes(), false)
     });
     names.map(|name| directory.join(name)).collect()
 }

@@ -3,7 +3,6 @@
 //! ```text
 //! directives.rs   every directive, declared once: field, type, default, bounds, doc
 //! directive.rs    what a directive is; the macro behind the declarations
-//! glob.rs         patterns of names
 //! kinds.rs        how a type of value is read, shown and written back
 //! values.rs       the types that the engine matches on (MaxmemoryPolicy, NotifyFlags, …)
 //! load.rs         logical lines of a config file or the command line into a Config
@@ -16,7 +15,6 @@
 
 mod directive;
 mod directives;
-mod glob;
 mod kinds;
 mod load;
 mod rewrite;
@@ -32,8 +30,8 @@ pub use values::{
     OutputBufferLimits, ProtectedAction, SaveRule, ShutdownFlags,
 };
 
+use crate::glob;
 use directive::shown;
-pub use glob::glob_matches;
 
 /// Why CONFIG SET changed nothing. The texts are those of Redis, without the leading `ERR`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +68,7 @@ impl Config {
             }
             for directive in DIRECTIVES {
                 for name in directive.names() {
-                    if glob_matches(pattern, name.as_bytes()) {
+                    if glob::matches(pattern, name.as_bytes(), true) {
                         add(name, directive);
                     }
                 }

@@ -404,29 +404,6 @@ fn addresses_are_a_list_of_at_most_16() {
 }
 
 #[test]
-fn patterns() {
-    for (pattern, text, matches) in [
-        ("", "", true),
-        ("*", "", true),
-        ("a*c", "abbc", true),
-        ("a*bc", "abbbc", true),
-        ("a*bc", "abbbd", false),
-        ("*.conf", "x.conf", true),
-        ("h[a-c]?", "HBx", true),
-        ("h[^a-c]", "hb", false),
-        ("h[^a-c]", "hd", true),
-        ("h\\*", "h*", true),
-        ("h\\*", "hx", false),
-        ("h[\\]]", "h]", true),
-        ("h", "", false),
-        ("", "h", false),
-        ("[", "h", false),
-    ] {
-        assert_eq!(glob_matches(pattern.as_bytes(), text.as_bytes()), matches, "{pattern} {text}");
-    }
-}
-
-#[test]
 fn loader_takes_lists_as_words_or_as_one_word() {
     for words in [&["save", "900", "1"][..], &["save", "900 1"], &["SAVE", "  900   '1' "]] {
         let mut loader = Loader::default();
