@@ -7,6 +7,7 @@
 //! | [`blob`]       | [`Key`], [`Member`]: short byte strings stored in place, long ones in a `SharedBuf`    |
 //! | [`listpack`]   | [`Listpack`]: Redis's packed list of strings and integers                              |
 //! | [`intset`]     | [`Intset`]: Redis's packed sorted set of integers                                      |
+//! | [`tree`]       | [`CowTree`]: ordered map with ranks; O(1) snapshots                                     |
 //! | [`dict`]       | [`Dict`]: the project's one hash table; O(1) snapshots, no resize stall                |
 
 pub mod blob;
@@ -15,9 +16,11 @@ pub mod intset;
 pub mod listpack;
 pub mod shared_buf;
 pub mod size_class;
+pub mod tree;
 
 pub use blob::{Blob, Key, Member};
 pub use dict::{Dict, Entry, HashSeed};
 pub use intset::Intset;
 pub use listpack::Listpack;
 pub use shared_buf::SharedBuf;
+pub use tree::CowTree;
