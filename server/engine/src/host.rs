@@ -2,7 +2,6 @@
 
 use crate::client::Slot;
 use crate::error::CommandError;
-use crate::keyspace::Snapshot;
 
 /// The outside of the engine: the server in production, a small fake in tests.
 pub trait Host {
@@ -12,11 +11,9 @@ pub trait Host {
     fn used_memory(&self) -> usize;
     /// A line for the server's log.
     fn log(&self, level: LogLevel, text: &str);
-    /// SAVE: writes the snapshot and returns when it is durable.
-    fn save(&mut self, snapshot: Snapshot) -> Result<(), CommandError>;
-    /// BGSAVE: starts writing the snapshot; an error when one is being written and `schedule` is not asked for.
-    /// True when it was only scheduled.
-    fn background_save(&mut self, snapshot: Snapshot, schedule: bool) -> Result<bool, CommandError>;
+    /// BGSAVE: a snapshot is to be started once this turn is over; an error when one is being written and `schedule`
+    /// is not asked for. True when it only starts after the one that is being written.
+    fn background_save(&mut self, schedule: bool) -> Result<bool, CommandError>;
     /// Something to do once the running command is over.
     fn request(&mut self, request: Request);
     /// Figures that only the host has, for INFO, ROLE, LASTSAVE.
@@ -37,6 +34,8 @@ pub enum LogLevel {
 pub enum Request {
     /// These directives changed; the values are in the engine's configuration.
     ConfigChanged(Vec<&'static str>),
+    /// SAVE; the client waits for an answer, which comes when the snapshot is durable.
+    Save { client: Slot },
     /// CONFIG REWRITE; the client waits for [`crate::Engine::answer`].
     ConfigRewrite { client: Slot },
     /// Stop the process; the client gets a reply only when that fails.

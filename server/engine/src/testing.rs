@@ -9,7 +9,6 @@ use crate::effects::Batch;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::CommandError;
 use crate::host::{Facts, Host, LogLevel, Request};
-use crate::keyspace::Snapshot;
 
 /// A host whose figures the test sets.
 #[derive(Default)]
@@ -17,7 +16,7 @@ pub struct FakeHost {
     pub used_memory: usize,
     pub monotonic_us: std::cell::Cell<u64>,
     pub requests: Vec<Request>,
-    pub snapshots: Vec<Snapshot>,
+    pub background_saves: usize,
     pub facts: Facts,
     pub log: std::cell::RefCell<Vec<String>>,
 }
@@ -34,12 +33,8 @@ impl Host for FakeHost {
     fn log(&self, _: LogLevel, text: &str) {
         self.log.borrow_mut().push(text.to_owned());
     }
-    fn save(&mut self, snapshot: Snapshot) -> Result<(), CommandError> {
-        self.snapshots.push(snapshot);
-        Ok(())
-    }
-    fn background_save(&mut self, snapshot: Snapshot, _schedule: bool) -> Result<bool, CommandError> {
-        self.snapshots.push(snapshot);
+    fn background_save(&mut self, _schedule: bool) -> Result<bool, CommandError> {
+        self.background_saves += 1;
         Ok(false)
     }
     fn request(&mut self, request: Request) {
