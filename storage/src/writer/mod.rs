@@ -1,0 +1,403 @@
+//! The log-writer thread: group commit, and the promise of each `appendfsync` policy.
+//!
+//! ```text
+//!   executor ── append ──▶ queue ──▶ cairn-log: one pwritev for all that is queued
+//!      ▲                               │ always: one fdatasync, then the next group
+//!      │                               │ everysec: a sync is handed over once a second
+//!      └── notify ◀── written, synced ─┤
+//!                                      ▼
+//!                       cairn-log-aux: background syncs, spare segments, removals
+//! ```
+//!
+//! While a group is being synced the next one collects in the queue: the slower the disk, the larger the groups.
+//!
+//! # Order
+//!
+//! Entries are written in the order of the calls. `synced ≤ written` always, both only rise, and an entry counts as
+//! synced only after an `fdatasync` that *began* after its write had returned. Under `everysec` the sync
+//! runs on the second thread, on the same open files, so that `written` keeps rising meanwhile; bytes written during
+//! a sync count with the next one.
+//!
+//! # When it cannot write
+//!
+//! No room: the entries stay queued, the state is [`WriterState::Full`], and the thread tries again every
+//! 500 ms, and at once when segments have been removed. Anything else: [`WriterState::Failed`], for good. What
+//! is queued then is dropped; the server has to abort, because only recovery can tell what is on the disk.
+
+mod worker;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::log::{Log, LogError, LogReader, Record, SegmentInfo, SpareFile, SyncOutcome};
+
+/// How long a full disk is left alone before the next attempt.
+pub const FULL_RETRY: Duration = Duration::from_millis(500);
+
+/// How often `everysec` syncs.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// When an entry is safe enough to be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SyncPolicy {
+    /// After an `fdatasync`. Survives the loss of power.
+    Always = 0,
+    /// After the write; an `fdatasync` follows within a second or so. Survives `kill -9`; a loss of power
+    /// takes the last second or two.
+    EverySecond = 1,
+    /// After the write; only the ends of segments are synced. Survives `kill -9`; a loss of power takes whatever the
+    /// kernel had not yet written by itself.
+    Never = 2,
+}
+
+/// Whether entries get through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriterState {
+    /// They do.
+    Healthy,
+    /// There has been no room since this moment.
+    Full {
+        /// When the disk was first found full.
+        since: Instant,
+    },
+    /// The disk has failed; the process has to end.
+    Failed(String),
+}
+
+/// How far the writer is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Last entry handed to the operating system: survives the end of the process.
+    pub written: u64,
+    /// Last entry synced: survives the loss of power.
+    pub synced: u64,
+    /// Whether entries get through.
+    pub state: WriterState,
+    /// Bytes of payload that wait to be written.
+    pub queued_bytes: u64,
+    /// Duration of the last sync, in microseconds.
+    pub last_sync_us: u64,
+    /// Groups written since the start.
+    pub groups: u64,
+    /// Syncs since the start.
+    pub syncs: u64,
+    /// Whether a background sync is under way.
+    pub sync_in_progress: bool,
+}
+
+/// Why [`LogWriter::flush_and_sync`] could not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriterError {
+    /// There is no room for what is queued.
+    #[error("the disk has been full for {} ms and entries are waiting to be written", since.elapsed().as_millis())]
+    Full {
+        /// When the disk was first found full.
+        since: Instant,
+    },
+    /// The disk has failed.
+    #[error("the log has failed: {0}")]
+    Failed(String),
+}
+
+/// Handle of the log-writer thread. Dropping it writes and syncs what is queued, and waits for that.
+pub struct LogWriter {
+    shared: Arc<Shared>,
+    reader: LogReader,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// An entry on its way.
+struct Queued {
+    index: u64,
+    term: u64,
+    payload: Bytes,
+}
+
+/// What the two threads and the callers share. Locks are taken in the order `log`, `inbox`; whoever has the inbox
+/// may only *try* to take the log.
+struct Shared {
+    log: Mutex<Log>,
+    inbox: Mutex<Inbox>,
+    /// The writer waits here for something in the inbox.
+    arrived: Condvar,
+    /// Callers of `flush_and_sync` wait here.
+    flushed: Condvar,
+    notify: Box<dyn Fn() + Send + Sync>,
+    policy: AtomicU8,
+    written: AtomicU64,
+    synced: AtomicU64,
+    queued_bytes: AtomicU64,
+    /// 0, or the moment of the first failure for want of room, in microseconds since `started`, plus 1.
+    full_since_us: AtomicU64,
+    failure: OnceLock<String>,
+    last_sync_us: AtomicU64,
+    groups: AtomicU64,
+    syncs: AtomicU64,
+    /// Whether the second thread has a sync to do.
+    sync_in_flight: AtomicBool,
+    started: Instant,
+}
+
+#[derive(Default)]
+struct Inbox {
+    entries: VecDeque<Queued>,
+    purge: Option<u64>,
+    /// What the second thread has done.
+    outcome: Option<SyncOutcome>,
+    spare: Option<Result<SpareFile, LogError>>,
+    room_made: bool,
+    /// Something else to look at: the policy, the first unsynced bytes, a half-full segment.
+    look: bool,
+    flush_wanted: u64,
+    flush_done: u64,
+    flush_result: Option<Result<(), WriterError>>,
+    shutdown: bool,
+    /// The thread has ended; nothing is written any more.
+    closed: bool,
+}
+
+impl LogWriter {
+    /// Starts the thread. `notify` is called, from that thread, after `written` or `synced` has advanced and after
+    /// each change of state; it must be quick and must not call back.
+    pub fn start(log: Log, policy: SyncPolicy, notify: Box<dyn Fn() + Send + Sync>) -> LogWriter {
+        let reader = log.reader();
+        let shared = Arc::new(Shared {
+            written: AtomicU64::new(log.last_index()),
+            synced: AtomicU64::new(log.synced_index()),
+            log: Mutex::new(log),
+            inbox: Mutex::new(Inbox::default()),
+            arrived: Condvar::new(),
+            flushed: Condvar::new(),
+            notify,
+            policy: AtomicU8::new(policy as u8),
+            queued_bytes: AtomicU64::new(0),
+            full_since_us: AtomicU64::new(0),
+            failure: OnceLock::new(),
+            last_sync_us: AtomicU64::new(0),
+            groups: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            sync_in_flight: AtomicBool::new(false),
+            started: Instant::now(),
+        });
+        let thread = worker::spawn(Arc::clone(&shared));
+        LogWriter { shared, reader, thread: Some(thread) }
+    }
+
+    /// Queues an entry, which never blocks on the disk. Its index must be the last one plus 1.
+    /// [`queued_bytes`](LogWriter::queued_bytes) is there for the caller to bound.
+    pub fn append(&self, index: u64, term: u64, payload: impl Into<Bytes>) {
+        let entry = Queued { index, term, payload: payload.into() };
+        self.shared.push(self.shared.inbox(), entry);
+    }
+
+    /// Like [`append`](LogWriter::append), but where the policy asks for no more than a write, the write is done here
+    /// and now if it is certain to be a plain one: nothing queued, no sync in progress, room in the segment. That
+    /// saves two switches of threads. Returns whether `written` covers the entry already; `notify` is not called
+    /// for it then.
+    pub fn append_now(&self, index: u64, term: u64, payload: impl Into<Bytes>) -> bool {
+        let entry = Queued { index, term, payload: payload.into() };
+        let shared = &*self.shared;
+        let mut inbox = shared.inbox();
+        let queue = shared.policy() == SyncPolicy::Always
+            || shared.sync_in_flight.load(Ordering::Relaxed)
+            || inbox.closed
+            || !inbox.entries.is_empty();
+        // The writer takes entries out of the inbox only while it has the log; so if the log is free and the inbox
+        // is empty, nothing is between them.
+        let log = if queue { None } else { shared.try_log() };
+        let Some(mut log) = log else {
+            shared.push(inbox, entry);
+            return false;
+        };
+        let busy = shared.state() != WriterState::Healthy || !log.has_room(entry.payload.len() as u64);
+        if busy {
+            drop(log);
+            shared.push(inbox, entry);
+            return false;
+        }
+        let was_dirty = log.is_dirty();
+        match log.append(&[Record::entry(entry.index, entry.term, &[&entry.payload])]) {
+            Ok(()) => {
+                shared.written.store(entry.index, Ordering::Release);
+                shared.groups.fetch_add(1, Ordering::Relaxed);
+                // The clock of the next sync starts with the first unsynced byte.
+                if !was_dirty || log.needs_spare() {
+                    inbox.look = true;
+                    shared.arrived.notify_one();
+                }
+                true
+            }
+            Err(error) if error.leaves_log_intact() => {
+                drop(log);
+                shared.push(inbox, entry);
+                false
+            }
+            Err(error) => {
+                drop(log);
+                drop(inbox);
+                shared.fail(&error.to_string());
+                false
+            }
+        }
+    }
+
+    /// How far the writer is. Takes no lock.
+    pub fn progress(&self) -> Progress {
+        let shared = &*self.shared;
+        // In this order, so that synced ≤ written in the answer too.
+        let synced = shared.synced.load(Ordering::Acquire);
+        Progress {
+            synced,
+            written: shared.written.load(Ordering::Acquire),
+            state: shared.state(),
+            queued_bytes: self.queued_bytes(),
+            last_sync_us: shared.last_sync_us.load(Ordering::Relaxed),
+            groups: shared.groups.load(Ordering::Relaxed),
+            syncs: shared.syncs.load(Ordering::Relaxed),
+            sync_in_progress: shared.sync_in_flight.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The last entry that may be acknowledged under the policy. Takes no lock.
+    pub fn released(&self) -> u64 {
+        match self.shared.policy() {
+            SyncPolicy::Always => self.shared.synced.load(Ordering::Acquire),
+            SyncPolicy::EverySecond | SyncPolicy::Never => self.shared.written.load(Ordering::Acquire),
+        }
+    }
+
+    /// Bytes of payload that wait to be written.
+    pub fn queued_bytes(&self) -> u64 {
+        self.shared.queued_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> SyncPolicy {
+        self.shared.policy()
+    }
+
+    /// Changes the policy. From a weaker one to [`SyncPolicy::Always`]: what has been written but not synced is synced
+    /// at once, and [`released`](LogWriter::released) may fall back until then.
+    pub fn set_policy(&self, policy: SyncPolicy) {
+        self.shared.policy.store(policy as u8, Ordering::Release);
+        self.shared.inbox().look = true;
+        self.shared.arrived.notify_one();
+    }
+
+    /// Gives up the entries up to `upto`, after what is queued has been written, and removes the segments that hold no
+    /// others. Does not wait for it.
+    pub fn purge(&self, upto: u64) {
+        let mut inbox = self.shared.inbox();
+        inbox.purge = inbox.purge.max(Some(upto));
+        self.shared.arrived.notify_one();
+    }
+
+    /// Writes and syncs all that has been appended before the call, and waits for that.
+    pub fn flush_and_sync(&self) -> Result<(), WriterError> {
+        let mut inbox = self.shared.inbox();
+        inbox.flush_wanted += 1;
+        let ticket = inbox.flush_wanted;
+        self.shared.arrived.notify_one();
+        while inbox.flush_done < ticket && !inbox.closed {
+            inbox = self.shared.flushed.wait(inbox).expect("nothing panics while it has the inbox");
+        }
+        if inbox.flush_done < ticket {
+            let cause = self.shared.failure.get().cloned();
+            return Err(WriterError::Failed(cause.unwrap_or_else(|| "the writer has ended".into())));
+        }
+        inbox.flush_result.clone().expect("a flush that is done has a result")
+    }
+
+    /// Like dropping it, but says whether everything got to the disk.
+    pub fn shutdown(self) -> Result<(), WriterError> {
+        self.flush_and_sync()
+    }
+
+    /// A handle for reading entries, on any thread.
+    pub fn reader(&self) -> LogReader {
+        self.reader.clone()
+    }
+
+    /// The segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.reader.segments()
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.shared.inbox().shutdown = true;
+        self.shared.arrived.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been recorded as a failure there.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().expect("nothing panics while it has the inbox")
+    }
+
+    fn try_log(&self) -> Option<MutexGuard<'_, Log>> {
+        match self.log.try_lock() {
+            Ok(log) => Some(log),
+            Err(TryLockError::WouldBlock) => None,
+            // The writer panicked while it had the log, and has said so.
+            Err(TryLockError::Poisoned(_)) => None,
+        }
+    }
+
+    fn push(&self, mut inbox: MutexGuard<'_, Inbox>, entry: Queued) {
+        if inbox.closed {
+            return;
+        }
+        self.queued_bytes.fetch_add(entry.payload.len() as u64, Ordering::Relaxed);
+        inbox.entries.push_back(entry);
+        // One wake-up per group: whoever finds the queue empty wakes the writer, and it takes all there is.
+        let first = inbox.entries.len() == 1;
+        drop(inbox);
+        if first {
+            self.arrived.notify_one();
+        }
+    }
+
+    fn policy(&self) -> SyncPolicy {
+        match self.policy.load(Ordering::Acquire) {
+            0 => SyncPolicy::Always,
+            1 => SyncPolicy::EverySecond,
+            _ => SyncPolicy::Never,
+        }
+    }
+
+    fn state(&self) -> WriterState {
+        if let Some(cause) = self.failure.get() {
+            return WriterState::Failed(cause.clone());
+        }
+        match self.full_since_us.load(Ordering::Acquire) {
+            0 => WriterState::Healthy,
+            us => WriterState::Full { since: self.started + Duration::from_micros(us - 1) },
+        }
+    }
+
+    /// Records the first failure and lets everybody know.
+    fn fail(&self, cause: &str) {
+        let _ = self.failure.set(cause.to_owned());
+        let mut inbox = self.inbox();
+        inbox.closed = true;
+        inbox.entries.clear();
+        self.queued_bytes.store(0, Ordering::Relaxed);
+        drop(inbox);
+        self.arrived.notify_one();
+        self.flushed.notify_all();
+        (self.notify)();
+    }
+}
