@@ -39,6 +39,7 @@ pub mod keyspace;
 pub mod notify;
 pub mod pubsub;
 pub mod rng;
+pub mod scripting;
 pub mod shared;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -1,0 +1,253 @@
+//! The `redis` table: commands, replies, logging.
+
+use cairn_proto::Resp;
+
+use super::convert::{push_coded_error, push_error, push_reply};
+use super::interpreter::{CommandArgs, Shared};
+use super::number;
+use super::stack::{NUMBER, Raise, Results, STRING, Stack};
+use super::{REDIS_VERSION, REDIS_VERSION_NUM, Sha};
+
+/// Arguments of a command that are gathered without an allocation.
+const ARGS_INLINE: usize = 16;
+
+/// What `redis.set_repl` takes. Cairn logs every effect whatever a script asks for.
+const REPL_ALL: i64 = 3;
+
+const WRONG_ARGUMENTS: &str = "wrong number or type of arguments";
+
+/// Pushes the table.
+pub(super) fn push(stack: Stack, shared: *mut Shared) {
+    stack.new_table();
+    stack.register("call", shared, |s| command(s, true));
+    stack.register("pcall", shared, |s| command(s, false));
+    stack.register("error_reply", shared, error_reply);
+    stack.register("status_reply", shared, status_reply);
+    stack.register("sha1hex", shared, sha1hex);
+    stack.register("log", shared, log);
+    stack.register("setresp", shared, setresp);
+    stack.register("set_repl", shared, set_repl);
+    stack.register("acl_check_cmd", shared, acl_check_cmd);
+    stack.register("replicate_commands", shared, |s| {
+        s.push_bool(true);
+        Ok(1)
+    });
+    // Without the debugger of redis-cli --ldb these two do nothing.
+    stack.register("breakpoint", shared, |s| {
+        s.push_bool(false);
+        Ok(1)
+    });
+    stack.register("debug", shared, |_| Ok(0));
+    for (name, value) in [
+        ("LOG_DEBUG", 0.0),
+        ("LOG_VERBOSE", 1.0),
+        ("LOG_NOTICE", 2.0),
+        ("LOG_WARNING", 3.0),
+        ("REPL_NONE", 0.0),
+        ("REPL_AOF", 1.0),
+        ("REPL_SLAVE", 2.0),
+        ("REPL_REPLICA", 2.0),
+        ("REPL_ALL", REPL_ALL as f64),
+        ("REDIS_VERSION_NUM", f64::from(REDIS_VERSION_NUM)),
+    ] {
+        stack.push_number(value);
+        stack.raw_set_field(name.as_bytes());
+    }
+    stack.push_bytes(REDIS_VERSION.as_bytes());
+    stack.raw_set_field(b"REDIS_VERSION");
+}
+
+/// An error in the use of these functions, as a table like those of failed commands.
+fn fail(stack: Stack, message: &str) -> Raise {
+    stack.set_top(0);
+    push_error(stack, message);
+    Raise::Top
+}
+
+/// Calls `f` with the arguments of a command: strings as they are, numbers as text. The arguments stay on the stack
+/// meanwhile; nothing here may raise an error of Lua's own, for `f` and the argument list are Rust values.
+fn with_args<R>(stack: Stack, f: impl FnOnce(&mut Shared, CommandArgs<'_>) -> R) -> Result<R, &'static str> {
+    let count = stack.top();
+    if count == 0 {
+        return Err("Please specify at least one argument for this redis lib call");
+    }
+    // SAFETY: set for as long as the interpreter lives, and not borrowed by anyone else while a script runs.
+    let shared = unsafe { &mut *stack.shared() };
+    let mut numbers = std::mem::take(&mut shared.numbers);
+    numbers.clear();
+    let mut ends = [0usize; ARGS_INLINE];
+    let mut more_ends = Vec::new();
+    for index in 1..=count {
+        match stack.type_of(index) {
+            NUMBER => number::append_argument(&mut numbers, stack.number(index)),
+            STRING => {}
+            _ => {
+                shared.numbers = numbers;
+                return Err("Lua redis lib command arguments must be strings or integers");
+            }
+        }
+        match ends.get_mut(index as usize - 1) {
+            Some(end) => *end = numbers.len(),
+            None => more_ends.push(numbers.len()),
+        }
+    }
+    let mut start = 0;
+    let mut arg = |index: usize| {
+        let end = ends.get(index).copied().unwrap_or_else(|| more_ends[index - ARGS_INLINE]);
+        let text = &numbers[std::mem::replace(&mut start, end)..end];
+        let index = index as i32 + 1;
+        if stack.type_of(index) == NUMBER { text } else { stack.bytes(index).expect("a string") }
+    };
+    let count = count as usize;
+    let result = if count <= ARGS_INLINE {
+        let mut args = [&[][..]; ARGS_INLINE];
+        for (index, place) in args[..count].iter_mut().enumerate() {
+            *place = arg(index);
+        }
+        f(shared, &args[..count])
+    } else {
+        let args: Vec<&[u8]> = (0..count).map(arg).collect();
+        f(shared, &args)
+    };
+    shared.numbers = numbers;
+    Ok(result)
+}
+
+fn command(stack: Stack, raise: bool) -> Results {
+    let called = with_args(stack, |shared, args| {
+        shared.reply.clear();
+        let resp = shared.resp;
+        // SAFETY: the host of the run that is going on; see `Interpreter::run`.
+        match shared.host.map(|mut host| unsafe { host.as_mut() }) {
+            Some(host) => host.call(args, resp, &mut shared.reply),
+            None => shared.reply.extend_from_slice(b"-ERR redis.call() outside of a script\r\n"),
+        }
+    });
+    stack.set_top(0);
+    let failed = match called {
+        // SAFETY: as in `with_args`; pushing the reply does not come back here.
+        Ok(()) => push_reply(stack, unsafe { &(*stack.shared()).reply })?,
+        Err(message) => {
+            push_error(stack, message);
+            true
+        }
+    };
+    if failed && raise { Err(Raise::Top) } else { Ok(1) }
+}
+
+fn acl_check_cmd(stack: Stack) -> Results {
+    let checked = with_args(stack, |shared, args| {
+        // SAFETY: as in `command`.
+        shared.host.and_then(|mut host| unsafe { host.as_mut() }.acl_check(args))
+    });
+    match checked {
+        Ok(Some(allowed)) => {
+            stack.set_top(0);
+            stack.push_bool(allowed);
+            Ok(1)
+        }
+        Ok(None) => Err(fail(stack, "Invalid command passed to redis.acl_check_cmd()")),
+        Err(message) => Err(fail(stack, message)),
+    }
+}
+
+fn one_string(stack: Stack) -> bool {
+    stack.top() == 1 && stack.type_of(1) == STRING
+}
+
+fn error_reply(stack: Stack) -> Results {
+    if one_string(stack) {
+        let text = stack.bytes(1).expect("a string");
+        push_coded_error(stack, text.strip_prefix(b"-").unwrap_or(text));
+    } else {
+        push_error(stack, WRONG_ARGUMENTS);
+    }
+    Ok(1)
+}
+
+fn status_reply(stack: Stack) -> Results {
+    if !one_string(stack) {
+        push_error(stack, WRONG_ARGUMENTS);
+        return Ok(1);
+    }
+    stack.new_table();
+    stack.push_copy(1);
+    stack.raw_set_field(b"ok");
+    Ok(1)
+}
+
+fn sha1hex(stack: Stack) -> Results {
+    if stack.top() != 1 {
+        return Err(fail(stack, "wrong number of arguments"));
+    }
+    let hex = Sha::of(stack.check_bytes(1)?).hex();
+    stack.push_bytes(&hex);
+    Ok(1)
+}
+
+fn log(stack: Stack) -> Results {
+    let count = stack.top();
+    if count < 2 {
+        return Err(fail(stack, "redis.log() requires two arguments or more."));
+    }
+    if !stack.is_numeric(1) {
+        return Err(fail(stack, "First argument must be a number (log level)."));
+    }
+    let level = match stack.integer(1) {
+        0 => LogLevel::Debug,
+        1 => LogLevel::Verbose,
+        2 => LogLevel::Notice,
+        3 => LogLevel::Warning,
+        _ => return Err(fail(stack, "Invalid log level.")),
+    };
+    let text = stack.scratch();
+    for index in 2..=count {
+        if let Some(part) = stack.bytes(index) {
+            if index > 2 {
+                text.push(b' ');
+            }
+            text.extend_from_slice(part);
+        }
+    }
+    // SAFETY: as in `command`.
+    if let Some(host) = unsafe { (*stack.shared()).host.as_mut().map(|host| host.as_mut()) } {
+        host.log(level, text);
+    }
+    Ok(0)
+}
+
+/// The levels of `redis.log`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Debug,
+    Verbose,
+    Notice,
+    Warning,
+}
+
+fn setresp(stack: Stack) -> Results {
+    if stack.top() != 1 {
+        return Err(fail(stack, "redis.setresp() requires one argument."));
+    }
+    let resp = match stack.integer(1) {
+        2 => Resp::V2,
+        3 => Resp::V3,
+        _ => return Err(fail(stack, "RESP version must be 2 or 3.")),
+    };
+    // SAFETY: as in `with_args`.
+    unsafe { (*stack.shared()).resp = resp };
+    Ok(0)
+}
+
+fn set_repl(stack: Stack) -> Results {
+    if stack.top() != 1 {
+        return Err(fail(stack, "redis.set_repl() requires one argument."));
+    }
+    if stack.integer(1) & !REPL_ALL != 0 {
+        return Err(fail(
+            stack,
+            "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
+        ));
+    }
+    Ok(0)
+}
