@@ -6,6 +6,9 @@ pub const DOUBLE_TEXT_MAX: usize = 32;
 /// Doubles up to this magnitude (2^62) are printed as integers when they are whole, as in Redis's `d2string`.
 const WHOLE_MAX: f64 = 4_611_686_018_427_387_904.0;
 
+/// Fractions of this magnitude are printed plainly by Redis and by ryu alike.
+const PLAIN_RANGE: std::ops::Range<f64> = 0.001..10_000.0;
+
 /// The integer that `text` spells in the only form Redis accepts: no plus sign, no blanks, no leading zeros,
 /// no `-0`. (Redis's `string2ll`.)
 pub fn parse_int(text: &[u8]) -> Option<i64> {
@@ -54,7 +57,13 @@ pub fn format_double(value: f64, buf: &mut [u8; DOUBLE_TEXT_MAX]) -> &str {
     } else if value.is_infinite() {
         text.put(b"inf");
     } else {
-        text.put_decimal(&Decimal::shortest(value.abs()));
+        let mut shortest = ryu::Buffer::new();
+        let shortest = shortest.format_finite(value.abs()).as_bytes();
+        if PLAIN_RANGE.contains(&value.abs()) {
+            text.put(shortest);
+        } else {
+            text.put_decimal(&Decimal::parse(shortest));
+        }
     }
     text.finish()
 }
@@ -67,16 +76,15 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// The fewest digits that read back as `value`, which must be finite and positive.
-    fn shortest(value: f64) -> Self {
-        let mut printed = ryu::Buffer::new();
+    /// What ryu has printed: digits with at most one point, perhaps an exponent.
+    fn parse(printed: &[u8]) -> Self {
         let mut decimal = Self { digits: [0; 17], len: 0, exponent: 0 };
         let mut fraction = false;
         // Zeros are kept back until a digit follows: leading and trailing ones never reach `digits`.
         let mut zeros = 0;
-        let mut bytes = printed.format_finite(value).bytes();
+        let mut bytes = printed.iter();
         for byte in bytes.by_ref() {
-            match byte {
+            match *byte {
                 b'.' => fraction = true,
                 b'e' => break,
                 digit => {
@@ -97,7 +105,7 @@ impl Decimal {
         let mut scale = 0_i32;
         let mut scale_sign = 1;
         for byte in bytes {
-            match byte {
+            match *byte {
                 b'-' => scale_sign = -1,
                 digit => scale = scale * 10 + i32::from(digit - b'0'),
             }

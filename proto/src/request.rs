@@ -24,6 +24,15 @@ impl Limits {
     pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
     /// The longest argument, in bytes, of a client that has yet to authenticate.
     pub const UNAUTHENTICATED_BULK_LEN_MAX: usize = 16 * 1024;
+
+    /// The longest argument, given whether the client is authenticated.
+    fn bulk_len_max_now(&self) -> usize {
+        if self.authenticated {
+            self.bulk_len_max
+        } else {
+            self.bulk_len_max.min(Self::UNAUTHENTICATED_BULK_LEN_MAX)
+        }
+    }
 }
 
 impl Default for Limits {
@@ -106,7 +115,7 @@ pub struct RequestDecoder {
     state: State,
     /// Everything in the buffer before this offset is parsed.
     pos: usize,
-    /// There is no line end between `pos` and this offset.
+    /// There is no line end between `pos` and this offset, if that lies behind it.
     scanned: usize,
     /// Arguments of the multibulk that are still to come.
     args_left: usize,
@@ -240,17 +249,23 @@ impl RequestDecoder {
         self.args_left = len;
         self.spans.reserve(len.min(Self::SPANS_AHEAD_MAX));
         self.pos = next;
-        self.scanned = next;
         Ok(true)
     }
 
     fn decode_args(&mut self, buf: &[u8], limits: &Limits) -> Result<Decoded, ProtocolError> {
+        let len_max = limits.bulk_len_max_now();
         while self.args_left > 0 {
-            let len = match self.bulk_len {
+            let len = match self.bulk_len.take() {
                 Some(len) => len,
-                None => match self.decode_bulk_len(buf, limits)? {
-                    Some(len) => len,
-                    None => return Ok(Decoded::Incomplete { more: 1 }),
+                None => match short_bulk_len(&buf[self.pos..]) {
+                    Some((len, taken)) if len <= len_max => {
+                        self.pos += taken;
+                        len
+                    }
+                    _ => match self.decode_bulk_len(buf, limits)? {
+                        Some(len) => len,
+                        None => return Ok(Decoded::Incomplete { more: 1 }),
+                    },
                 },
             };
             // Two bytes follow the argument; like Redis, take them for a line end without looking.
@@ -259,43 +274,34 @@ impl RequestDecoder {
                 self.bulk_len = Some(len);
                 return Ok(Decoded::Incomplete { more: end - buf.len() });
             }
-            self.bulk_len = None;
             self.spans.push(Span { start: self.pos, len });
             self.args_left -= 1;
             self.pos = end;
-            self.scanned = end;
         }
         self.state = State::Multibulk;
         Ok(Decoded::Request { consumed: self.pos })
     }
 
-    /// Parses `$<length>` and moves on to the argument itself; `None` if the line is incomplete.
-    #[inline]
+    /// Parses any `$<length>` and moves on to the argument itself; `None` if the line is incomplete.
+    #[cold]
     fn decode_bulk_len(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
-        let rest = &buf[self.pos..];
-        let short = if rest.first() == Some(&b'$') { short_length(&rest[1..]) } else { None };
-        let (len, next) = match short {
-            Some((len, taken)) => (len, self.pos + 1 + taken),
-            None => match self.line(buf, limits) {
-                Line::Incomplete => return Ok(None),
-                Line::TooLong => return Err(ProtocolError::BulkLineTooLong),
-                Line::EndsAt(end) => {
-                    if buf[self.pos] != b'$' {
-                        return Err(ProtocolError::ExpectedBulk { got: buf[self.pos] });
-                    }
-                    let len = crate::parse_int(&buf[self.pos + 1..end]).ok_or(ProtocolError::BulkLength)?;
-                    (usize::try_from(len).map_err(|_| ProtocolError::BulkLength)?, end + 2)
-                }
-            },
+        let end = match self.line(buf, limits) {
+            Line::EndsAt(end) => end,
+            Line::Incomplete => return Ok(None),
+            Line::TooLong => return Err(ProtocolError::BulkLineTooLong),
         };
+        if buf[self.pos] != b'$' {
+            return Err(ProtocolError::ExpectedBulk { got: buf[self.pos] });
+        }
+        let len = crate::parse_int(&buf[self.pos + 1..end]).ok_or(ProtocolError::BulkLength)?;
+        let len = usize::try_from(len).map_err(|_| ProtocolError::BulkLength)?;
         if len > limits.bulk_len_max {
             return Err(ProtocolError::BulkLength);
         }
-        if len > Limits::UNAUTHENTICATED_BULK_LEN_MAX && !limits.authenticated {
+        if len > limits.bulk_len_max_now() {
             return Err(ProtocolError::UnauthenticatedBulkLength);
         }
-        self.pos = next;
-        self.scanned = next;
+        self.pos = end + 2;
         Ok(Some(len))
     }
 
@@ -328,12 +334,27 @@ impl RequestDecoder {
     /// The next `byte` after `pos`. A line is too long whether or not its end is in the buffer already, so that
     /// the verdict does not depend on how the stream was cut.
     fn find(&mut self, buf: &[u8], byte: u8, limits: &Limits) -> Line {
+        self.scanned = self.scanned.max(self.pos);
         let found = buf[self.scanned..].iter().position(|&candidate| candidate == byte);
         self.scanned += found.unwrap_or(buf.len() - self.scanned);
         if self.scanned - self.pos > limits.inline_len_max {
             return Line::TooLong;
         }
         if found.is_some() { Line::EndsAt(self.scanned) } else { Line::Incomplete }
+    }
+}
+
+/// The fast path for a whole `$<length>` line: the length, and how many bytes the line takes.
+#[inline]
+fn short_bulk_len(bytes: &[u8]) -> Option<(usize, usize)> {
+    // Nearly all lengths have one or two digits.
+    match *bytes {
+        [b'$', ones @ b'0'..=b'9', b'\r', _, ..] => Some((usize::from(ones - b'0'), 4)),
+        [b'$', tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] => {
+            Some((usize::from(tens - b'0') * 10 + usize::from(ones - b'0'), 5))
+        }
+        [b'$', ref digits @ ..] => short_length(digits).map(|(len, taken)| (len, 1 + taken)),
+        _ => None,
     }
 }
 
@@ -346,11 +367,11 @@ fn short_length(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(DIGITS_MAX + 1).enumerate() {
         let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
+        if digit <= 9 && index < DIGITS_MAX {
             value = value * 10 + usize::from(digit);
             continue;
         }
-        let canonical = index == 1 || (index > 1 && index <= DIGITS_MAX && bytes[0] != b'0');
+        let canonical = index == 1 || (index > 1 && bytes[0] != b'0');
         let complete = byte == b'\r' && bytes.len() >= index + 2;
         return (canonical && complete).then_some((value, index + 2));
     }
