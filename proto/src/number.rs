@@ -35,9 +35,10 @@ pub fn parse_int(text: &[u8]) -> Option<i64> {
 
 /// `value` as Redis 7.2 prints doubles in replies: `3`, `3.5`, `1e+21`, `1.5e-7`, `-0`, `inf`, `-inf`, `nan`.
 ///
-/// The digits are the shortest that read back as the same double. Redis finds them with Grisu2, which for
-/// about one double in a thousand prints one digit more than needed; those alone differ, in text, not in value.
-/// Where digits end and exponents begin follows Redis (`d2string` and the fpconv library) exactly.
+/// The digits are the shortest that read back as the same double, and of those the nearest. Redis finds them with
+/// Grisu2, which for a few doubles in a thousand yields a digit more or one less near: there alone the texts
+/// differ, though never the values. Where digits end and exponents begin follows Redis (`d2string` and the
+/// fpconv library) exactly.
 /// Redis 7.0 differs more: it prints 17 significant digits always.
 pub fn format_double(value: f64, buf: &mut [u8; DOUBLE_TEXT_MAX]) -> &str {
     let mut text = Text { buf, len: 0 };
