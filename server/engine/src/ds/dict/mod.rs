@@ -4,7 +4,7 @@
 //!  Dict
 //!  ┌──────┬──────┐
 //!  │ root │ seed │       64-bit hash of the key:  dddd dddd dddd …12 digits… dddd ttttttt sssssssss
-//!  └──┬───┴──────┘                                depth 0    1    2                tag     slot
+//!  └──┬───┴──────┘                                depth 0    1    2                tag     group
 //!     ▼
 //!  Inner, shared by count (Arc)                       Leaf, shared by count (Arc)
 //!  ┌────┬────┬────┬─ 16 ─┬────┐   digit d of the hash ┌─────────────────────────┐ dense: no holes, no chains
@@ -30,6 +30,7 @@
 //! - A leaf has more than [`LEAF_MAX`] entries only at depth [`DEPTH_MAX`], where the digits are used up.
 //! - An inner node has more than [`COLLAPSE_MAX`] entries.
 
+mod index;
 mod iter;
 mod leaf;
 mod node;
