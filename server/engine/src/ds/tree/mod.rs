@@ -100,9 +100,9 @@ impl<K, V> CowTree<K, V> {
         let mut rank = 0;
         loop {
             match node {
-                Node::Leaf(leaf) => return rank + leaf.entries.partition_point(|(key, _)| pred(key)),
+                Node::Leaf(leaf) => return rank + node::partition_point(&leaf.entries, |(key, _)| pred(key)),
                 Node::Inner(inner) => {
-                    let i = inner.seps.partition_point(&mut pred);
+                    let i = node::partition_point(&inner.seps, &mut pred);
                     rank += inner.counts[..i].iter().sum::<usize>();
                     node = &inner.children[i];
                 }
@@ -232,7 +232,7 @@ impl<K: Clone, V: Clone> CowTree<K, V> {
         self.at_rank_mut(self.len.wrapping_sub(1))
     }
 
-    /// Removes the entry for which `cmp(key)` is `Equal`.
+    /// Removes the entry for which `cmp(key)` is `Equal`. As [`Self::get_mut_by`] if there is none.
     pub fn remove_by(&mut self, mut cmp: impl FnMut(&K) -> Ordering) -> Option<(K, V)> {
         self.remove_entry(&mut ByKey(&mut cmp))
     }
