@@ -216,20 +216,25 @@ impl Interpreter {
             return Err(ScriptError::new("NOSCRIPT No matching script. Please use EVAL."));
         };
         let function = script.function;
-        // SAFETY: only the lifetime is erased. The pointer is reset before this function returns (nothing in between
-        // can unwind: a panic aborts), and `host` is not used otherwise meanwhile.
+        // SAFETY: only the lifetime is erased. The pointer is only used while a script runs; `after_run` resets it, and
+        // should a panic leave it behind, the next run replaces it. `host` is not used otherwise meanwhile.
         let host = unsafe { std::mem::transmute::<&mut dyn ScriptHost, NonNull<dyn ScriptHost>>(host) };
         // SAFETY: no script runs, so nobody else uses it.
         let shared = unsafe { &mut *self.shared };
         shared.host = Some(host);
         shared.resp = Resp::V2;
         let (globals, handler) = (shared.globals, shared.error_handler);
+        let start = reply.out.end();
         let mut run =
             Run { shared: self.shared, globals, handler, function, sha, keys, args, reply, outcome: Ok(()) };
         let ran = self.protected(Run::<K, A>::body, &mut run);
         let outcome = run.outcome;
         self.after_run();
-        ran.map_err(|error| running_error(sha, &error.message))?;
+        if let Err(error) = ran {
+            // Lua ran out of memory, perhaps with half of the reply written.
+            reply.out.truncate(start);
+            return Err(running_error(sha, &error.message));
+        }
         outcome
     }
 

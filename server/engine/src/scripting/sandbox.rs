@@ -6,8 +6,8 @@
 //! `getmetatable`, `setmetatable`, `table.insert`) are replaced by ones that know proxies by a key in their
 //! metatable that no script can make. No script ever holds a real table.
 //!
-//! Absent on purpose: `print`, `dofile`, `loadfile`, `require`, `io`, `debug`, and `getfenv`, `setfenv`, `newproxy`, which
-//! Redis removed with the fixes of October 2025.
+//! Absent on purpose: `print`, `dofile`, `loadfile`, `require`, `io`, `debug`; and `getfenv`, `setfenv`, `newproxy`, which
+//! patched releases of Redis do not have any more either.
 
 use mlua::ffi::{self, lua_State};
 use mlua::{Lua, LuaOptions, StdLib};

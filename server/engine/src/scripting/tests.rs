@@ -157,6 +157,27 @@ fn the_memory_limit_ends_the_script_only() {
     assert_eq!(eval_in(&mut interpreter, b"return 1", &mut host).unwrap(), b":1\r\n");
 }
 
+#[test]
+fn a_reply_that_does_not_fit_leaves_nothing_behind() {
+    // The strings that writing a reply needs are made before, so this mostly ends in the script; whatever
+    // the limit, there is a whole reply or none.
+    let script = b"local t = {} for i = 1, 2000 do t[i] = {i} end return t";
+    let mut outcomes = [0, 0];
+    for limit in (200..700).step_by(10) {
+        let Ok(mut interpreter) = Interpreter::new(Some(limit << 10)) else { continue };
+        let Ok(sha) = interpreter.load(script, Origin::Eval) else { continue };
+        let mut reply = ReplyWriter::new(Resp::V2);
+        reply.simple("before");
+        let none: &[&[u8]] = &[];
+        let result = interpreter.run(&sha, none, none, &mut Fake::default(), &mut reply);
+        let written = reply.out.contiguous();
+        assert_eq!(result.is_err(), written == b"+before\r\n", "{limit} KiB");
+        assert_eq!(result.is_ok(), written.ends_with(b"*1\r\n:2000\r\n"), "{limit} KiB");
+        outcomes[usize::from(result.is_ok())] += 1;
+    }
+    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
+}
+
 const NESTED: &str = "local t = {} for i = 1, 100000 do t = {t} end";
 
 #[test]
