@@ -158,7 +158,7 @@ impl Reply {
         match self {
             Reply::Integer(n) => n.to_string(),
             Reply::Bulk(bytes) => quote(bytes),
-            Reply::Simple(text) => format!("+{}", text.escape_ascii()),
+            Reply::Simple(text) => format!("+{}", escape(text, b"")),
             Reply::Error(text) => format!("-{}", String::from_utf8_lossy(text).replace(['\r', '\n'], " ")),
             Reply::Nil => "nil".into(),
             Reply::NilBulk => "nil-bulk".into(),
@@ -189,10 +189,15 @@ impl fmt::Display for Reply {
 }
 
 fn quote(bytes: &[u8]) -> String {
-    let mut text = String::from("\"");
+    format!("\"{}\"", escape(bytes, b"\"\\"))
+}
+
+/// Printable ASCII as it is, all else and the `special` characters with a backslash.
+fn escape(bytes: &[u8], special: &[u8]) -> String {
+    let mut text = String::new();
     for &byte in bytes {
         match byte {
-            b'"' | b'\\' => text.extend(['\\', byte as char]),
+            byte if special.contains(&byte) => text.extend(['\\', byte as char]),
             b'\n' => text.push_str("\\n"),
             b'\r' => text.push_str("\\r"),
             b'\t' => text.push_str("\\t"),
@@ -200,7 +205,7 @@ fn quote(bytes: &[u8]) -> String {
             _ => text.push_str(&format!("\\x{byte:02x}")),
         }
     }
-    text + "\""
+    text
 }
 
 #[cfg(test)]

@@ -55,10 +55,26 @@ pub fn check(path: &Path, target: &mut dyn Target, source: Source) -> anyhow::Re
         if was.output != is.output {
             let (line, name) = (was.line, path.file_name().unwrap_or_default().to_string_lossy());
             report += &format!("{name}:{line}\n{}", was.commands);
-            report += &format!("  expected\n{}  answered\n{}\n", was.output, is.output);
+            report += &format!("---\n{}\n", difference(&was.output, &is.output));
         }
     }
     bail!("{report}")
+}
+
+/// The answer's lines; behind `-` what was expected and behind `+` what came in its place.
+fn difference(expected: &str, answered: &str) -> String {
+    let (expected, answered): (Vec<_>, Vec<_>) = (expected.lines().collect(), answered.lines().collect());
+    let mut text = String::new();
+    for index in 0..expected.len().max(answered.len()) {
+        match (expected.get(index), answered.get(index)) {
+            (Some(was), Some(is)) if was == is => text += &format!("  {is}\n"),
+            (was, is) => {
+                text.extend(was.map(|line| format!("- {line}\n")));
+                text.extend(is.map(|line| format!("+ {line}\n")));
+            }
+        }
+    }
+    text
 }
 
 /// Writes the target's answers into the script, where this target is the source of the expectation.
@@ -84,10 +100,11 @@ fn play(recorded: &str, target: &mut dyn Target, replace: impl Fn(Source) -> boo
     Ok(goldenscript::generate(&mut printer, recorded)?)
 }
 
-/// One text where the protocols agree, else both.
+/// One text where the protocols agree, else both. What RESP3 pushes is an array in RESP2, which goes without saying.
 fn merge(resp2: &str, resp3: &str) -> String {
-    if resp2 == resp3 {
-        return resp2.into();
+    let agree = |(two, three): (&str, &str)| two == three || three.strip_prefix("push") == Some(two);
+    if resp2.lines().count() == resp3.lines().count() && resp2.lines().zip(resp3.lines()).all(agree) {
+        return resp3.into();
     }
     let marked: Vec<String> = resp3.lines().map(|line| format!("resp3: {line}")).collect();
     format!("{resp2}\n{}", marked.join("\n"))
@@ -136,6 +153,7 @@ impl<'a> Player<'a> {
             _ => bail!("{} needs {} arguments", command.name, index + 1),
         };
         match command.name.as_str() {
+            "receive" if command.args.len() == 1 && arg(0)? == "all" => self.receive_all(&client, &tags),
             "receive" => {
                 let count = if command.args.is_empty() { 1 } else { arg(0)?.parse()? };
                 self.receive(&client, &tags, count)
@@ -192,6 +210,21 @@ impl<'a> Player<'a> {
         }
         self.blocked.remove(client);
         Ok(lines.join("\n"))
+    }
+
+    /// All that has arrived for a client up to now.
+    fn receive_all(&mut self, client: &str, tags: &Tags) -> anyhow::Result<String> {
+        self.target.settle()?;
+        let mut replies = Vec::new();
+        while let Received::Reply(reply) = self.target.receive(client, Duration::ZERO)? {
+            replies.push(reply);
+        }
+        if tags.sorted {
+            replies.sort();
+        }
+        let lines: anyhow::Result<Vec<String>> = replies.into_iter().map(|r| self.show(r, tags)).collect();
+        let lines = lines?;
+        Ok(if lines.is_empty() { "(nothing)".into() } else { lines.join("\n") })
     }
 
     fn show(&mut self, reply: Reply, tags: &Tags) -> anyhow::Result<String> {
@@ -331,4 +364,23 @@ fn blocks_of(script: &str) -> Vec<BlockText> {
         blocks.push(block);
     }
     blocks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_shown_for_both_protocols() {
+        assert_eq!(merge("nil", "nil"), "nil");
+        assert_eq!(merge("[1]\n[2]", "push[1]\npush[2]"), "push[1]\npush[2]");
+        assert_eq!(merge("[1]", "~[1]"), "[1]\nresp3: ~[1]");
+    }
+
+    #[test]
+    fn blocks_are_told_apart_as_goldenscript_does() {
+        let blocks = blocks_of("# c\n> A\n\n> B\n---\n1\n2\n\n> C\n---\n3\n");
+        let outputs: Vec<_> = blocks.iter().map(|b| (b.line, b.output.as_str())).collect();
+        assert_eq!(outputs, [(1, "1\n2\n"), (9, "3\n")]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Protocol, Received, Reply, Target};
 use crate::server::Connection;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,8 +32,14 @@ impl Tcp {
         if !self.clients.contains_key(name) {
             let mut connection = Connection::open(self.addr)?;
             if self.protocol == Protocol::Resp3 {
-                let hello = connection.call(&["HELLO", "3"], CONTROL_LIMIT)?;
-                ensure!(matches!(hello, Reply::Map(_)), "HELLO 3 answered {hello}");
+                match connection.call(&["HELLO", "3"], CONTROL_LIMIT)? {
+                    Reply::Map(_) => {}
+                    // Who has yet to authenticate is in RESP2 until then.
+                    Reply::Error(text) if text.starts_with(b"NOAUTH") => {
+                        connection = Connection::open(self.addr)?;
+                    }
+                    other => bail!("HELLO 3 answered {other}"),
+                }
             }
             self.clients.insert(name.into(), connection);
         }
@@ -51,8 +57,10 @@ impl Target for Tcp {
     fn reset(&mut self, protocol: Protocol) -> anyhow::Result<()> {
         self.clients.clear();
         self.protocol = protocol;
-        // A script may have paused everybody, or killed this connection.
-        self.control = Connection::open(self.addr)?;
+        if self.settle().is_err() {
+            // A script has killed this connection, too.
+            self.control = Connection::open(self.addr)?;
+        }
         self.expect_ok(&["CLIENT", "UNPAUSE"])?;
         for (name, value) in config_of(&mut self.control)? {
             if let Some(original) = self.config.get(&name).filter(|original| **original != value) {
@@ -82,7 +90,7 @@ impl Target for Tcp {
 
     fn blocked_clients(&mut self) -> anyhow::Result<usize> {
         let info = self.control.call(&["INFO", "clients"], CONTROL_LIMIT)?;
-        let Reply::Bulk(text) = &info else { anyhow::bail!("INFO clients answered {info}") };
+        let Reply::Bulk(text) = &info else { bail!("INFO clients answered {info}") };
         let text = String::from_utf8_lossy(text);
         let line = text.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
         Ok(line.context("INFO clients has no blocked_clients")?.trim().parse()?)
@@ -103,12 +111,10 @@ impl Target for Tcp {
 
 fn config_of(control: &mut Connection) -> anyhow::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let reply = control.call(&["CONFIG", "GET", "*"], CONTROL_LIMIT)?;
-    let Reply::Array(items) = reply else { anyhow::bail!("CONFIG GET * answered {reply}") };
+    let Reply::Array(items) = reply else { bail!("CONFIG GET * answered {reply}") };
     let mut pairs = BTreeMap::new();
     for pair in items.chunks(2) {
-        let [Reply::Bulk(name), Reply::Bulk(value)] = pair else {
-            anyhow::bail!("CONFIG GET * is not pairs")
-        };
+        let [Reply::Bulk(name), Reply::Bulk(value)] = pair else { bail!("CONFIG GET * is not pairs") };
         pairs.insert(name.clone(), value.clone());
     }
     Ok(pairs)

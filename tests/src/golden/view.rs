@@ -88,7 +88,7 @@ impl Tags {
 /// A saved value is shown by its name: it differs from run to run.
 fn named(leaf: Reply, variables: &Variables) -> Reply {
     let value = match &leaf {
-        Reply::Bulk(bytes) => bytes.clone(),
+        Reply::Bulk(bytes) | Reply::Simple(bytes) => bytes.clone(),
         Reply::Integer(n) => n.to_string().into_bytes(),
         _ => return leaf,
     };
@@ -184,7 +184,7 @@ fn pick(reply: &Reply, names: &[String]) -> Reply {
         Reply::Array(items) => {
             Reply::Array(items.chunks(2).filter(|pair| wanted(&pair[0])).flatten().cloned().collect())
         }
-        Reply::Bulk(text) | Reply::Verbatim(_, text) => {
+        Reply::Bulk(text) | Reply::Simple(text) | Reply::Verbatim(_, text) => {
             let text = String::from_utf8_lossy(text);
             let found = text.split_whitespace().filter(|part| {
                 part.split_once([':', '=']).is_some_and(|(name, _)| names.iter().any(|n| n == name))
