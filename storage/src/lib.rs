@@ -40,6 +40,9 @@
 #![warn(missing_docs)]
 
 pub mod disk;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod log;
 pub mod snapshot;
 pub mod writer;

@@ -26,7 +26,7 @@ fn a_crash_at_any_operation_leaves_the_old_file_or_the_new() {
     let old = vec![1; 700_000];
     let new: Vec<u8> = (0..5_000_000u32).map(|n| (n / 7) as u8).collect();
     let (mut olds, mut news) = (0, 0);
-    for seed in 0..8 {
+    for seed in 0..3 {
         for cut in 1.. {
             let disk = SimDisk::new(seed << 32 | cut);
             replace(&disk, &old).unwrap();
@@ -45,7 +45,7 @@ fn a_crash_at_any_operation_leaves_the_old_file_or_the_new() {
             assert_eq!(disk.files(), [Path::new("data/dump.rdb")]);
         }
     }
-    assert!(olds > 50 && news > 0, "{olds} {news}");
+    assert!(olds > 15 && news > 0, "{olds} {news}");
 }
 
 #[test]

@@ -124,6 +124,10 @@ fn load(disk: &dyn Disk, dir: &Path) -> Result<Vec<Sheet>, LogError> {
         if header.next_index == 0 {
             return Err(corrupt(24, "an index from 1 on".into(), "0".into()));
         }
+        if header.synced_before > header.base {
+            let expected = format!("a mark up to {}", header.base);
+            return Err(corrupt(40, expected, header.synced_before.to_string()));
+        }
         if let Some(previous) = sheets.last().map(|sheet| sheet.header)
             && header.base < previous.base.saturating_add(SEGMENT_HEADER_LEN as u64)
         {
@@ -190,6 +194,16 @@ impl Scan {
                 found: illegal.found,
                 evidence: "The record itself is sound".into(),
             })?;
+            // Nothing was synced before it was written; to believe it would be to leave out the sync in repair().
+            if synced_before > header.base + offset {
+                return Err(LogError::Corrupt {
+                    file: file.clone(),
+                    offset,
+                    expected: format!("a mark up to {}", header.base + offset),
+                    found: synced_before.to_string(),
+                    evidence: "The record itself is sound".into(),
+                });
+            }
             self.synced = self.synced.max(synced_before);
             self.shelf.note(kind, index, offset, found.next);
             offset = found.next;
