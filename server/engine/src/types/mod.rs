@@ -1,15 +1,18 @@
 //! The data types. Each offers what its commands need and hides its encoding, so that encodings can change.
 
+pub mod element;
 pub mod hash;
 pub mod list;
+pub mod sample;
 pub mod set;
 pub mod stream;
 pub mod string;
 pub mod zset;
 
-pub use hash::Hash;
+pub use element::{Elem, ElementsError};
+pub use hash::{Hash, HashLimits};
 pub use list::List;
-pub use set::Set;
+pub use set::{Set, SetBuilder, SetLimits};
 pub use stream::Stream;
 pub use string::Str;
 pub use zset::Zset;

@@ -1,0 +1,179 @@
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ds::SharedBuf;
+use crate::rng::Rng;
+
+const LIMITS: HashLimits = HashLimits { max_packed: 8, max_value: 16, seed: HashSeed::new([1, 2, 3, 4]) };
+
+fn filled(fields: usize) -> Hash {
+    let mut hash = Hash::new();
+    for i in 0..fields {
+        hash.set(format!("field:{i}").as_bytes(), i as i64, &LIMITS);
+    }
+    hash
+}
+
+fn contents(hash: &Hash) -> HashMap<Vec<u8>, Vec<u8>> {
+    let map: HashMap<_, _> = hash.iter().map(|(field, value)| (field.to_vec(), value.to_vec())).collect();
+    assert_eq!((map.len(), hash.iter().count()), (hash.len(), hash.len()));
+    map
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Set(Vec<u8>, Vec<u8>),
+    SetInt(Vec<u8>, i64),
+    Remove(Vec<u8>),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let name =
+        || prop_oneof![(0i64..30).prop_map(|i| i.to_string().into_bytes()), "[ab]{0,3}".prop_map_into()];
+    let value =
+        prop_oneof![any::<i64>().prop_map(|i| i.to_string().into_bytes()), "[a-z]{0,20}".prop_map_into()];
+    prop_oneof![
+        4 => (name(), value).prop_map(|(field, value)| Op::Set(field, value)),
+        1 => (name(), any::<i64>()).prop_map(|(field, value)| Op::SetInt(field, value)),
+        3 => name().prop_map(Op::Remove),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_hash_is_a_map(ops in prop::collection::vec(op(), 1..120)) {
+        let mut model = HashMap::<Vec<u8>, Vec<u8>>::new();
+        let mut hash = Hash::new();
+        let mut fits = true;
+        for op in ops {
+            let snapshot = (hash.clone(), model.clone());
+            match op {
+                Op::Set(field, value) => {
+                    fits &= value.len().max(field.len()) <= LIMITS.max_value;
+                    prop_assert_eq!(hash.set(&field, &value[..], &LIMITS), !model.contains_key(&field));
+                    model.insert(field, value);
+                }
+                Op::SetInt(field, value) => {
+                    fits &= value.to_string().len() <= LIMITS.max_value;
+                    prop_assert_eq!(hash.set(&field, value, &LIMITS), !model.contains_key(&field));
+                    model.insert(field, value.to_string().into_bytes());
+                }
+                Op::Remove(field) => prop_assert_eq!(hash.remove(&field), model.remove(&field).is_some()),
+            }
+            fits &= model.len() <= LIMITS.max_packed;
+            prop_assert_eq!(hash.encoding(), if fits { "listpack" } else { "hashtable" });
+            prop_assert_eq!(contents(&hash), model.clone());
+            prop_assert_eq!(hash.is_empty(), model.is_empty());
+            for (field, value) in &model {
+                prop_assert!(hash.contains(field));
+                prop_assert_eq!(hash.get(field).map(|value| value.to_vec()), Some(value.clone()));
+            }
+            prop_assert!(hash.get(b"absent").is_none() && !hash.contains(b"absent"));
+            prop_assert_eq!(contents(&snapshot.0), snapshot.1, "a snapshot stays as it was");
+        }
+    }
+
+    #[test]
+    fn a_scan_visits_every_field_once(fields in 0usize..2000, count in 1usize..50) {
+        let hash = filled(fields);
+        let mut seen = HashMap::new();
+        let mut cursor = 0;
+        loop {
+            cursor = hash.scan(cursor, count, &mut |field, value| {
+                assert_eq!(seen.insert(field.to_vec(), value.to_vec()), None);
+            });
+            if cursor == 0 {
+                break;
+            }
+        }
+        prop_assert_eq!(seen, contents(&hash));
+    }
+}
+
+#[test]
+fn many_fields_at_once_make_a_table() {
+    assert_eq!(Hash::for_fields(8, &LIMITS).encoding(), "listpack");
+    assert_eq!(Hash::for_fields(9, &LIMITS).encoding(), "hashtable");
+}
+
+#[test]
+fn a_value_may_become_too_long_for_a_listpack() {
+    let mut hash = filled(2);
+    hash.set(b"field:0", b"12345678901234567", &LIMITS);
+    assert_eq!((hash.encoding(), hash.len()), ("hashtable", 2));
+    assert_eq!(hash.get(b"field:1").and_then(|value| value.as_int()), Some(1));
+}
+
+#[test]
+fn random_fields_are_uniform_in_both_encodings() {
+    const ROUNDS: usize = 10_000;
+    let rng = Rng::new(3);
+    for fields in [5, 500] {
+        let hash = filled(fields);
+        let mut hits = HashMap::<i64, usize>::new();
+        for _ in 0..ROUNDS * fields / 5 {
+            let (field, value) = hash.random(&rng).expect("not empty");
+            let number = value.as_int().expect("filled with integers");
+            assert_eq!(field.to_vec(), format!("field:{number}").into_bytes());
+            *hits.entry(number).or_default() += 1;
+        }
+        let expected = ROUNDS / 5;
+        assert_eq!(hits.len(), fields);
+        assert!(hits.values().all(|&n| n.abs_diff(expected) < expected / 7), "{hits:?}");
+    }
+    assert!(Hash::new().random(&rng).is_none());
+}
+
+#[test]
+fn a_sample_has_no_field_twice() {
+    let rng = Rng::new(5);
+    for (fields, count) in [(6, 2), (6, 6), (6, 9), (900, 3), (900, 800), (900, 2000)] {
+        let hash = filled(fields);
+        let mut seen = HashMap::new();
+        hash.sample(count, &rng, |field, value| {
+            assert_eq!(seen.insert(field.to_vec(), value.to_vec()), None)
+        });
+        assert_eq!(seen.len(), count.min(fields));
+        assert!(seen.iter().all(|(field, value)| hash.get(field).is_some_and(|v| v.to_vec() == *value)));
+    }
+}
+
+#[test]
+fn a_listpack_from_outside_is_checked() {
+    let pack = |items: &[&[u8]]| {
+        let mut pack = Listpack::new();
+        items.iter().for_each(|&item| pack.append(item));
+        pack
+    };
+    let load = |pack| Hash::from_listpack(pack, &LIMITS).map(|hash| (hash.encoding(), hash.len()));
+    assert_eq!(load(pack(&[])), Err(ElementsError::Empty));
+    assert_eq!(load(pack(&[b"a", b"1", b"b"])), Err(ElementsError::NotPairs { count: 3 }));
+    assert_eq!(load(pack(&[b"1", b"x", b"1", b"y"])), Err(ElementsError::Duplicate));
+    assert_eq!(load(pack(&[b"a", b"x", b"b", b"x"])), Ok(("listpack", 2)));
+    let many = filled(8);
+    let mut many = many.as_listpack().expect("compact").clone();
+    assert_eq!(load(many.clone()), Ok(("listpack", 8)));
+    many.append_many([&b"ninth"[..], b"9"]);
+    assert_eq!(load(many), Ok(("hashtable", 9)));
+    // The string "7" beside the integer 7, which no encoder of ours writes.
+    let raw = [15, 0, 0, 0, 4, 0, 7, 1, 1, 1, 0x81, b'7', 2, 1, 1];
+    let mut raw = raw.to_vec();
+    raw.push(0xff);
+    raw[0] = raw.len() as u8;
+    let raw = Listpack::from_bytes(SharedBuf::from_slice(&raw)).expect("a listpack");
+    assert_eq!(load(raw), Err(ElementsError::Duplicate));
+}
+
+#[test]
+fn the_heap_is_counted() {
+    let small = filled(3);
+    assert_eq!(small.heap_size(5), small.as_listpack().expect("compact").as_shared().heap_size());
+    let mut large = filled(1000);
+    let (before, sampled) = (large.heap_size(0), large.heap_size(10));
+    assert!(before.abs_diff(sampled) < before / 20, "{before} {sampled}");
+    large.set(b"field:0", &[b'x'; 5000], &LIMITS);
+    assert!(large.heap_size(0) >= before + 5000);
+    assert_eq!((small.drop_effort(), large.drop_effort()), (1, 1000));
+}
