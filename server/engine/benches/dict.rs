@@ -1,6 +1,7 @@
 //! `Dict` beside `std::collections::HashMap` with the same hash function and allocator: a million keys of 16
 //! bytes in 48-byte entries, the shape of a keyspace. `cargo bench -p cairn-engine --bench dict`.
 
+use std::array;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::black_box;
@@ -91,6 +92,23 @@ fn one_key(c: &mut Criterion) {
     group.bench_function("get_hit/dict", |b| b.iter(|| dict.get(&key()).map(|item| item.value[0])));
     let mut key = next(&present);
     group.bench_function("get_hit/hashmap", |b| b.iter(|| map.get(&*key()).map(|value| value[0])));
+
+    // As a turn of the event loop does it: hash sixteen keys, prefetch, then look up one by one.
+    group.throughput(Throughput::Elements(16));
+    let mut key = next(&present);
+    group.bench_function("get_hit_16_prefetched/dict", |b| {
+        b.iter(|| {
+            let keys: [Key; 16] = array::from_fn(|_| key());
+            let hashes = array::from_fn::<u64, 16, _>(|i| dict.hash(&keys[i]));
+            dict.prefetch(&hashes);
+            keys.iter()
+                .zip(hashes)
+                .filter_map(|(key, hash)| dict.get_hashed(hash, key))
+                .map(|item| item.value[0])
+                .sum::<u64>()
+        })
+    });
+    group.throughput(Throughput::Elements(1));
 
     let mut key = next(&absent);
     group.bench_function("get_miss/dict", |b| b.iter(|| dict.contains(&key())));

@@ -3,6 +3,7 @@
 //! | module         | what                                                                                  |
 //! |----------------|---------------------------------------------------------------------------------------|
 //! | [`size_class`] | what an allocation of n bytes really costs                                            |
+//! | [`prefetch`]   | a hint that an address will be read soon                                              |
 //! | [`shared_buf`] | [`SharedBuf`]: growable bytes behind one thin pointer, reference-counted, copy-on-write |
 //! | [`blob`]       | [`Key`], [`Member`]: short byte strings stored in place, long ones in a `SharedBuf`    |
 //! | [`listpack`]   | [`Listpack`]: Redis's packed list of strings and integers                              |
@@ -14,6 +15,7 @@ pub mod blob;
 pub mod dict;
 pub mod intset;
 pub mod listpack;
+pub mod prefetch;
 pub mod shared_buf;
 pub mod size_class;
 pub mod tree;

@@ -18,7 +18,7 @@
 //! - `len` and the data are written only while `refs == 1`, through `&mut`.
 //! - `cap == 0` means the one static header of all empty buffers: never written, counted or freed.
 //!
-//! All `unsafe` of the data structures is in this file.
+//! All `unsafe` of the data structures is in this file, but for the one line of `prefetch`.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;

@@ -13,6 +13,7 @@
 //! full. At most 7/8 of the slots are taken, so some group has a free slot and every search ends.
 
 use super::LEAF_MAX;
+use crate::ds::prefetch::prefetch;
 
 const GROUP_SLOTS: usize = 8;
 const SLOTS_MIN: usize = 16;
@@ -97,6 +98,22 @@ impl Index {
             }
             group = self.next(group);
         }
+    }
+
+    /// Starts loading the home group of the hash.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        if !self.is_none() {
+            prefetch(&raw const self.groups[self.home(hash)]);
+        }
+    }
+
+    /// The number of the entry that a search for the hash most likely ends with.
+    #[inline]
+    pub(super) fn likely(&self, hash: u64) -> Option<usize> {
+        let slots = self.groups[self.home(hash)];
+        let lane = slots.lanes_where(TAG_MASK, tag(hash)).without(slots.free_lanes()).next()?;
+        Some(slots.number(lane))
     }
 
     #[inline]

@@ -14,6 +14,7 @@
 
 use super::index::Index;
 use super::{Entry, HashSeed, LEAF_MAX};
+use crate::ds::prefetch::prefetch;
 use crate::ds::size_class::{capacity_for, size_class};
 
 /// Up to this many entries a linear search is as fast as an index.
@@ -59,6 +60,24 @@ impl<E: Entry> Leaf<E> {
         }
         let place = self.index.find(hash, |at| self.entries[at].key() == key)?;
         Some(self.index.number(place))
+    }
+
+    /// First step of a prefetch: what `find` will read of the index.
+    #[inline]
+    pub(super) fn prefetch_index(&self, hash: u64) {
+        self.index.prefetch(hash);
+    }
+
+    /// Second step: the entry that `find` will look at first.
+    #[inline]
+    pub(super) fn prefetch_entry(&self, hash: u64) {
+        let likely = if self.index.is_none() { Some(0) } else { self.index.likely(hash) };
+        if let Some(entry) = likely.and_then(|at| self.entries.get(at)) {
+            let start = (&raw const *entry).cast::<u8>();
+            prefetch(start);
+            // An entry may cross into a second cache line.
+            prefetch(start.wrapping_add(size_of::<E>().saturating_sub(1)));
+        }
     }
 
     /// Adds an entry whose key is not here.

@@ -47,6 +47,8 @@ use node::{Node, digit};
 pub use scan::CURSOR_BITS;
 use triomphe::Arc;
 
+use super::prefetch::prefetch;
+
 /// Entries in a leaf before it splits. The index's slots number them with 9 bits.
 pub const LEAF_MAX: usize = 448;
 /// An inner node becomes a leaf again at this count: far enough below [`LEAF_MAX`] that alternating inserts and
@@ -151,6 +153,22 @@ impl<E: Entry> Dict<E> {
 
     pub fn contains_hashed(&self, hash: u64, key: &[u8]) -> bool {
         self.get_hashed(hash, key).is_some()
+    }
+
+    /// Starts loading what look-ups of these hashes will read. Together they wait for memory about as long as one
+    /// look-up alone would, so it pays from two hashes on, if the look-ups follow soon.
+    pub fn prefetch(&self, hashes: &[u64]) {
+        const BATCH: usize = 32;
+        for hashes in hashes.chunks(BATCH) {
+            let mut leaves = [None; BATCH];
+            for (leaf, &hash) in leaves.iter_mut().zip(hashes) {
+                *leaf = self.leaf(hash);
+            }
+            let found = || leaves.iter().zip(hashes).filter_map(|(leaf, &hash)| Some(((*leaf)?, hash)));
+            found().for_each(|(leaf, _)| prefetch(&raw const *leaf));
+            found().for_each(|(leaf, hash)| leaf.prefetch_index(hash));
+            found().for_each(|(leaf, hash)| leaf.prefetch_entry(hash));
+        }
     }
 
     /// The entry, for changing anything but its key. Copies what a snapshot shares; nothing if the key is absent.

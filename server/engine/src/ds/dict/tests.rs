@@ -208,6 +208,19 @@ fn colliding_hashes_are_slow_at_worst() {
 }
 
 #[test]
+fn prefetching_changes_nothing_whatever_is_asked_for() {
+    for mask in MASKS {
+        for len in [0, 1, 8, 9, 500, 3000] {
+            let dict = filled(0..len, mask);
+            let hashes: Vec<u64> = (0..2 * len + 3).map(|number| dict.hash(&key(number))).collect();
+            dict.prefetch(&hashes);
+            dict.assert_valid();
+            assert_eq!(contents(&dict), contents(&filled(0..len, mask)));
+        }
+    }
+}
+
+#[test]
 fn the_first_write_after_a_snapshot_copies_one_leaf() {
     let mut dict = filled(0..20_000, u64::MAX);
     let snapshot = dict.clone();
