@@ -50,6 +50,11 @@ impl Entry for KeyEntry {
 }
 
 impl KeyEntry {
+    /// An entry to be put into a database (loading).
+    pub fn new(key: Key, value: Value, usage: u32) -> Self {
+        Self { key, value, usage: AtomicU32::new(usage) }
+    }
+
     /// The LRU or LFU word.
     pub fn usage(&self) -> u32 {
         self.usage.load(Relaxed)
@@ -86,7 +91,8 @@ pub struct Db {
 }
 
 impl Db {
-    fn new(seed: HashSeed) -> Self {
+    /// An empty database.
+    pub fn new(seed: HashSeed) -> Self {
         Self { dict: Dict::new(seed), expires: Dict::new(seed), expire_cursor: 0, average_ttl_ms: 0 }
     }
 

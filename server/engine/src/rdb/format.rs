@@ -1,0 +1,78 @@
+//! The numbers of the format, as Redis names them.
+
+/// The version that we write: Redis 7.2's.
+pub const VERSION: u16 = 11;
+/// The versions that we read: all of Redis's up to 7.4's.
+pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=12;
+/// The first version that ends with a checksum.
+pub const VERSION_CHECKSUM: u16 = 5;
+pub const MAGIC: &[u8; 5] = b"REDIS";
+
+/// Types of values.
+pub mod kind {
+    pub const STRING: u8 = 0;
+    pub const LIST: u8 = 1;
+    pub const SET: u8 = 2;
+    pub const ZSET: u8 = 3;
+    pub const HASH: u8 = 4;
+    pub const ZSET_2: u8 = 5;
+    pub const MODULE_PRE_GA: u8 = 6;
+    pub const MODULE_2: u8 = 7;
+    pub const HASH_ZIPMAP: u8 = 9;
+    pub const LIST_ZIPLIST: u8 = 10;
+    pub const SET_INTSET: u8 = 11;
+    pub const ZSET_ZIPLIST: u8 = 12;
+    pub const HASH_ZIPLIST: u8 = 13;
+    pub const LIST_QUICKLIST: u8 = 14;
+    pub const STREAM_LISTPACKS: u8 = 15;
+    pub const HASH_LISTPACK: u8 = 16;
+    pub const ZSET_LISTPACK: u8 = 17;
+    pub const LIST_QUICKLIST_2: u8 = 18;
+    pub const STREAM_LISTPACKS_2: u8 = 19;
+    pub const SET_LISTPACK: u8 = 20;
+    pub const STREAM_LISTPACKS_3: u8 = 21;
+    /// Redis 7.4: hashes whose fields expire, of its release candidates and of the release.
+    pub const HASH_FIELD_TTL: std::ops::RangeInclusive<u8> = 22..=25;
+}
+
+/// What stands where a type could stand.
+pub mod opcode {
+    pub const SLOT_INFO: u8 = 244;
+    pub const FUNCTION2: u8 = 245;
+    pub const FUNCTION_PRE_GA: u8 = 246;
+    pub const MODULE_AUX: u8 = 247;
+    pub const IDLE: u8 = 248;
+    pub const FREQ: u8 = 249;
+    pub const AUX: u8 = 250;
+    pub const RESIZEDB: u8 = 251;
+    pub const EXPIRETIME_MS: u8 = 252;
+    pub const EXPIRETIME: u8 = 253;
+    pub const SELECTDB: u8 = 254;
+    pub const EOF: u8 = 255;
+}
+
+/// First byte of a length: the two high bits say how it goes on.
+///
+/// ```text
+/// 00nnnnnn                    6 bits
+/// 01nnnnnn nnnnnnnn           14 bits
+/// 10000000 n × 4              32 bits, big endian
+/// 10000001 n × 8              64 bits, big endian
+/// 11eeeeee                    not a length: a string in encoding e
+/// ```
+pub mod len {
+    pub const BITS_14: u8 = 0x40;
+    pub const BITS_32: u8 = 0x80;
+    pub const BITS_64: u8 = 0x81;
+    pub const ENCODED: u8 = 0xc0;
+    pub const INT8: u8 = ENCODED;
+    pub const INT16: u8 = ENCODED | 1;
+    pub const INT32: u8 = ENCODED | 2;
+    pub const LZF: u8 = ENCODED | 3;
+}
+
+/// Containers of a list's nodes.
+pub mod node {
+    pub const PLAIN: u64 = 1;
+    pub const PACKED: u64 = 2;
+}

@@ -1,0 +1,65 @@
+//! The RDB format: snapshots of all databases, and the payloads of DUMP and RESTORE.
+//!
+//! ```text
+//! REDIS0011
+//! AUX name value …                                redis-ver, ctime, cairn-seq …
+//! SELECTDB n  RESIZEDB keys expires               for each database that is not empty
+//!     [EXPIRETIME_MS t] [IDLE n | FREQ n] type key value …
+//! EOF  checksum                                   CRC-64 of everything before it, little endian
+//! ```
+//!
+//! | file       | what                                                                  |
+//! |------------|-----------------------------------------------------------------------|
+//! | `format`   | the numbers                                                           |
+//! | `save`     | [`save`], [`dump_value`]; `encode`: one value                         |
+//! | `load`     | [`load`], [`load_value`]; `decode`: one value                         |
+//! | `old`      | ziplists and zipmaps, the packed forms of older versions              |
+//! | `reader`   | lengths and strings in, with every bound checked                      |
+//! | `writer`   | lengths and strings out, with the running checksum                    |
+//! | `lzf`, `crc64` | compression, checksum                                             |
+//!
+//! We write version 11 with the types that Redis 7.2 writes; small collections go out as the very bytes that they
+//! are in memory. We read every version up to 12 (Redis 7.4), and refuse clearly what we do not have: modules, and
+//! hashes whose fields expire. Everything that comes in is checked in depth before it is used, as Redis does with
+//! `sanitize-dump-payload yes`: a file from anywhere is an error at worst, never a panic.
+
+mod crc64;
+mod decode;
+mod encode;
+mod error;
+mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+mod load;
+mod lzf;
+mod reader;
+mod save;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use error::{LoadError, Problem, RestoreError};
+pub use load::{LoadOptions, Loaded, load, load_value};
+pub use save::{dump_value, save};
+
+/// What a file says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aux {
+    /// The journal position of the state. `None` in a file that is not Cairn's own.
+    pub seq: Option<u64>,
+    /// Unix seconds.
+    pub created_at_s: i64,
+    pub used_memory: u64,
+    /// All other fields in the file's order. Loading adds [`AUX_FUNCTION`] and [`AUX_EMPTY_KEYS`], which are never
+    /// written.
+    pub other: Vec<(String, String)>,
+}
+
+/// Name in [`Aux::other`] of the source of a function library: the file has one, it was not loaded.
+pub const AUX_FUNCTION: &str = "%function";
+/// Name in [`Aux::other`] of the number of keys without a value, which Redis and we leave out.
+pub const AUX_EMPTY_KEYS: &str = "%empty-keys-skipped";
+
+/// The AUX field of [`Aux::seq`].
+const AUX_SEQ: &str = "cairn-seq";

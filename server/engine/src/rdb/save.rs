@@ -1,0 +1,85 @@
+//! A snapshot into a file, a value into a payload.
+
+use std::io::{self, Write};
+
+use super::encode::{kind_of, put_value};
+use super::format::{MAGIC, VERSION, opcode};
+use super::writer::Writer;
+use super::{AUX_SEQ, Aux, crc64};
+use crate::keyspace::{Db, Snapshot};
+use crate::value::Value;
+
+/// The AUX fields that [`save`] writes by itself, in this order.
+const OWN_FIELDS: [&str; 6] = ["redis-ver", "redis-bits", "ctime", "used-mem", AUX_SEQ, "aof-base"];
+
+/// Writes the snapshot as an RDB file. `compress` is `rdbcompression`. Several pages of buffer and the largest
+/// compressed string are all the memory it takes.
+pub fn save(snapshot: &Snapshot, aux: &Aux, compress: bool, out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = Writer::to_sink(out, compress);
+    writer.raw(MAGIC);
+    writer.raw(format!("{VERSION:04}").as_bytes());
+    put_aux(&mut writer, aux);
+    for (index, db) in snapshot.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
+        put_db(&mut writer, index, db);
+    }
+    writer.byte(opcode::EOF);
+    writer.finish()
+}
+
+/// DUMP's payload: type, value, version, checksum.
+pub fn dump_value(value: &Value) -> Vec<u8> {
+    let mut writer = Writer::in_memory(true);
+    writer.byte(kind_of(value));
+    put_value(&mut writer, value);
+    with_footer(writer.into_vec())
+}
+
+/// Type and value, made a payload.
+pub fn with_footer(mut payload: Vec<u8>) -> Vec<u8> {
+    payload.extend_from_slice(&VERSION.to_le_bytes());
+    let crc = crc64::update(0, &payload);
+    payload.extend_from_slice(&crc.to_le_bytes());
+    payload
+}
+
+fn put_aux(writer: &mut Writer<'_>, aux: &Aux) {
+    let mut put = |name: &str, value: &str| {
+        writer.byte(opcode::AUX);
+        writer.string(name.as_bytes());
+        writer.string(value.as_bytes());
+    };
+    put("redis-ver", "7.4.0");
+    put("redis-bits", "64");
+    put("ctime", &aux.created_at_s.to_string());
+    put("used-mem", &aux.used_memory.to_string());
+    if let Some(seq) = aux.seq {
+        put(AUX_SEQ, &seq.to_string());
+    }
+    put("aof-base", "0");
+    for (name, value) in &aux.other {
+        // `%` marks what loading found out, see `Aux::other`.
+        if !OWN_FIELDS.contains(&name.as_str()) && !name.starts_with('%') {
+            put(name, value);
+        }
+    }
+}
+
+fn put_db(writer: &mut Writer<'_>, index: usize, db: &Db) {
+    writer.byte(opcode::SELECTDB);
+    writer.len(index);
+    writer.byte(opcode::RESIZEDB);
+    writer.len(db.dict.len());
+    writer.len(db.expires.len());
+    for entry in db.dict.iter() {
+        if let Some(at_ms) = db.expire_at(&entry.key) {
+            writer.byte(opcode::EXPIRETIME_MS);
+            writer.i64_le(at_ms);
+        }
+        writer.byte(kind_of(&entry.value));
+        writer.string(&entry.key);
+        put_value(writer, &entry.value);
+        if writer.has_failed() {
+            return;
+        }
+    }
+}
