@@ -37,6 +37,7 @@ mod expire;
 pub mod glob;
 pub mod host;
 pub mod keyspace;
+pub mod long_double;
 pub mod notify;
 pub mod pubsub;
 pub mod rdb;
