@@ -155,10 +155,9 @@ fn an_unsynced_group_with_any_of_its_records_destroyed_starts() {
     let file = disk.read_file(&path).unwrap();
     let records = records_of(&file);
     assert_eq!(records.len(), 7);
-    for nth in 3..7 {
+    for (nth, &(start, length)) in records.iter().enumerate().skip(3) {
         for garbage in [0x00, 0xa5] {
             let disk = copy_of(&disk);
-            let (start, length) = records[nth];
             let mut torn = file.clone();
             torn[start..start + length].fill(garbage);
             disk.write_file(&path, &torn);
