@@ -4,20 +4,25 @@
 //! runs only scripts whose path contains it, `CAIRN_TEST_ADDR` names a running server to use in place of a
 //! `cairn-server` of our own: all three are set by `cargo xtask golden`.
 
-use cairn_tests::golden::{self, Source, Target, Tcp};
+use cairn_tests::golden::{self, InProcess, Source, Target, Tcp};
 use cairn_tests::server::Server;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 macro_rules! groups {
-    ($($group:ident)*) => {
+    (engine: $($engine:ident)*; servers: $($group:ident)*) => {
         const GROUPS: &[&str] = &[$(stringify!($group)),*];
+        mod engine { $(#[test] fn $engine() { super::on_engine(stringify!($engine)) })* }
         mod cairn { $(#[test] fn $group() { super::on_cairn(stringify!($group)) })* }
         mod redis { $(#[test] fn $group() { super::on_redis(stringify!($group)) })* }
     };
 }
 
+// The engine alone has no protocol to speak and no files to save to.
 groups! {
+    engine:
+    strings bitmap hyperloglog keys hash list set zset geo stream pubsub transactions scripting connection;
+    servers:
     strings bitmap hyperloglog keys hash list set zset geo stream pubsub transactions scripting connection server
     protocol
 }
@@ -32,6 +37,22 @@ fn every_directory_of_scripts_is_tested() {
     let mut groups = GROUPS.to_vec();
     groups.sort();
     assert_eq!(directories, groups, "name the directory in groups! above");
+}
+
+#[test]
+fn every_command_has_a_script() {
+    let has_script = |name: &str| {
+        let file = format!("{name}.gold");
+        GROUPS.iter().any(|group| commands_dir().join(group).join(&file).exists())
+    };
+    let table = cairn_engine::command::table();
+    let commands = table.entries().iter().filter(|entry| entry.parent.is_none()).map(|entry| entry.spec.name);
+    let missing: Vec<_> = commands.filter(|name| !has_script(name)).collect();
+    assert!(missing.is_empty(), "write commands/<group>/<command>.gold for {missing:?}, see README.md");
+}
+
+fn on_engine(group: &str) {
+    run(group, &mut InProcess::new(), Source::Cairn);
 }
 
 fn on_cairn(group: &str) {

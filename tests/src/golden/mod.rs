@@ -4,11 +4,13 @@
 //! server. Where both renderings agree the script shows one line, otherwise a second one marked `resp3:`.
 
 pub mod args;
+mod engine;
 mod reply;
 mod script;
 mod tcp;
 mod view;
 
+pub use engine::InProcess;
 pub use reply::Reply;
 pub use script::{Source, bless, check, scripts_in};
 pub use tcp::Tcp;
