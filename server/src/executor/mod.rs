@@ -1,0 +1,237 @@
+//! The executor: one thread that owns the engine and the clients' sockets.
+//!
+//! One *turn* of its loop: sockets that became readable are read until they are empty, every complete command in
+//! them is executed at once, what changed goes to the journal as one append, replies that need not wait (any more)
+//! go out with one write for each connection. Nothing in a turn waits for the disk or the network.
+//!
+//! ```text
+//! wake.rs         which sockets are ready
+//! stream.rs       sockets
+//! connection.rs   one client: socket, received bytes
+//! turn.rs         the steps of a turn
+//! requests.rs     what commands ask of the server: snapshots, shutdown, configuration
+//! ```
+
+mod connection;
+mod requests;
+mod stream;
+mod turn;
+pub mod wake;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::future::Future;
+use std::task::{Poll, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use cairn_engine::effects::Batch;
+use cairn_engine::{Engine, Host, Slot};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::host::{ServerHost, Shared};
+use crate::journal::Journal;
+use crate::snapshots::Snapshots;
+use connection::Connection;
+pub use stream::Listener;
+use wake::{Ready, Token};
+
+/// Tokens from here on are listeners; below are clients, by slot.
+const LISTENER_TOKENS: usize = 1 << 48;
+
+/// What the executor is made of.
+pub struct Parts {
+    pub engine: Engine,
+    pub host: ServerHost,
+    pub journal: Option<Box<dyn Journal>>,
+    pub snapshots: Snapshots,
+    pub listeners: Vec<Listener>,
+    pub ready: Arc<Ready>,
+    pub config_file: Option<PathBuf>,
+    pub clients_max: usize,
+    pub stop: StopFlag,
+    pub services: Services,
+}
+
+/// Set by a signal; the executor shuts down in order.
+pub type StopFlag = Arc<std::sync::atomic::AtomicBool>;
+
+/// What the executor needs of the world beyond sockets, given by the server's main.
+pub struct Services {
+    pub disk: Arc<dyn cairn_storage::disk::Disk>,
+    /// The data directory, absolute.
+    pub dir: PathBuf,
+    /// Values to be dropped elsewhere.
+    pub trash: std::sync::mpsc::Sender<cairn_engine::keyspace::Trash>,
+    /// Puts a changed `loglevel` into effect.
+    pub set_log_level: Box<dyn Fn(cairn_engine::config::LogLevel)>,
+    /// Changes the journal's policy.
+    pub set_sync_policy: Box<dyn Fn(cairn_engine::config::AppendFsync)>,
+}
+
+/// How the server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// In order: everything acknowledged is on disk.
+    Clean,
+}
+
+/// The executor's state between turns.
+pub struct Executor {
+    engine: Engine,
+    host: ServerHost,
+    shared: Rc<RefCell<Shared>>,
+    journal: Option<Box<dyn Journal>>,
+    snapshots: Snapshots,
+    services: Services,
+    config_file: Option<PathBuf>,
+    clients_max: usize,
+    stop: StopFlag,
+
+    ready: Arc<Ready>,
+    listeners: Vec<(Listener, Arc<Token>, Waker)>,
+    /// By the engine's slot.
+    connections: Vec<Option<Box<Connection>>>,
+    connected: usize,
+
+    /// Sockets to look at in this turn.
+    tokens: Vec<usize>,
+    /// Sockets put off to the next turn: unfinished work, or the journal's queue was full.
+    deferred: VecDeque<usize>,
+    /// Connections to be flushed at the end of this turn.
+    flush: Vec<Slot>,
+    /// Connections whose output waits for the journal.
+    held: Vec<Slot>,
+    batches: Vec<Batch>,
+    slots: Vec<Slot>,
+    /// The read buffer that idle connections share.
+    spare: Vec<u8>,
+    /// Room for a command's arguments, reused.
+    args: Vec<&'static [u8]>,
+
+    released: u64,
+    cron_at: Instant,
+    cron_count: u64,
+    shutdown: Option<requests::Shutdown>,
+    figures: Traffic,
+}
+
+/// Counters of bytes, and their rates.
+#[derive(Default)]
+struct Traffic {
+    input_bytes: u64,
+    output_bytes: u64,
+    rejected: u64,
+    sampled_at_ms: i64,
+    sampled_input: u64,
+    sampled_output: u64,
+    sampled_commands: u64,
+}
+
+impl Executor {
+    /// Puts the parts together; runs when [`Executor::run`] is called.
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            engine,
+            host,
+            journal,
+            snapshots,
+            listeners,
+            ready,
+            config_file,
+            clients_max,
+            stop,
+            services,
+        } = parts;
+        let listeners = listeners
+            .into_iter()
+            .enumerate()
+            .map(|(i, listener)| {
+                let token = Token::new(LISTENER_TOKENS + i, Arc::clone(&ready));
+                token.list();
+                let waker = Waker::from(Arc::clone(&token));
+                (listener, token, waker)
+            })
+            .collect();
+        let released = engine.shared.released;
+        let shared = Rc::clone(&host.shared);
+        Self {
+            engine,
+            host,
+            shared,
+            journal,
+            snapshots,
+            services,
+            config_file,
+            clients_max,
+            stop,
+            ready,
+            listeners,
+            connections: Vec::new(),
+            connected: 0,
+            tokens: Vec::new(),
+            deferred: VecDeque::new(),
+            flush: Vec::new(),
+            held: Vec::new(),
+            batches: Vec::new(),
+            slots: Vec::new(),
+            spare: Vec::new(),
+            args: Vec::new(),
+            released,
+            cron_at: Instant::now(),
+            cron_count: 0,
+            shutdown: None,
+            figures: Traffic::default(),
+        }
+    }
+
+    /// Turns until the server ends.
+    pub async fn run(mut self) -> Exit {
+        let mut timer = Box::pin(sleep_until(self.cron_at));
+        // tokio's budget would make sockets look unready in the middle of a turn.
+        tokio::task::unconstrained(std::future::poll_fn(move |cx| {
+            self.ready.set_executor(cx.waker());
+            if let Some(exit) = self.turn() {
+                return Poll::Ready(exit);
+            }
+            if !self.deferred.is_empty() && !self.journal_is_full() {
+                cx.waker().wake_by_ref();
+            }
+            self.arm(&mut timer, cx);
+            Poll::Pending
+        }))
+        .await
+    }
+
+    /// Sets the timer to what is due next.
+    fn arm(&mut self, timer: &mut std::pin::Pin<Box<Sleep>>, cx: &mut std::task::Context<'_>) {
+        let mut due = self.cron_at;
+        if let Some(deadline_ms) = self.engine.next_deadline_ms() {
+            let wait_ms = deadline_ms.saturating_sub(now_ms()).max(0) as u64;
+            due = due.min(Instant::now() + Duration::from_millis(wait_ms));
+        }
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        if timer.as_mut().poll(cx).is_ready() {
+            // It is due already: another turn, at once.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    fn journal_is_full(&self) -> bool {
+        self.journal.as_ref().is_some_and(|journal| journal.queued_bytes() > crate::journal::QUEUED_BYTES_MAX)
+    }
+
+    fn begin_turn(&mut self) {
+        let us = self.host.monotonic_us();
+        self.engine.begin_turn(now_ms(), us);
+    }
+}
+
+/// The wall clock, in Unix milliseconds.
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,325 @@
+//! What commands ask of the server beyond the engine: snapshots, shutdown, configuration, rebuilding.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_engine::config::{self, DirectiveId};
+use cairn_engine::host::Request;
+use cairn_engine::{Slot, rdb};
+use cairn_storage::snapshot::{SnapshotDir, write_file_atomically};
+
+use super::{Executor, Exit, now_ms};
+use crate::journal::Retention;
+use crate::snapshots;
+
+/// A shutdown under way: commands are taken no more, what was appended becomes safe, then the process ends.
+pub(super) struct Shutdown {
+    /// Who asked, to be told when it fails.
+    client: Option<Slot>,
+    save: bool,
+    force: bool,
+    snapshot_started: bool,
+}
+
+impl Executor {
+    /// Carries out what the commands of this turn asked for. Their effects are with the journal already.
+    pub(super) fn handle_requests(&mut self) {
+        if std::mem::take(&mut self.host.background_save) {
+            if self.snapshots.running() {
+                self.snapshots.scheduled = true;
+            } else {
+                self.start_snapshot(Vec::new());
+            }
+        }
+        for request in std::mem::take(&mut self.host.requests) {
+            match request {
+                Request::Save { client } if self.snapshots.running() => {
+                    self.answer_error(client, "ERR Background save already in progress");
+                }
+                Request::Save { client } => self.start_snapshot(vec![client]),
+                Request::ConfigChanged(names) => self.apply_config(&names),
+                Request::ConfigRewrite { client } => self.rewrite_config(client),
+                Request::Shutdown { client, save, now: _, force } => {
+                    let save = save.unwrap_or(!self.engine.shared.config.save.is_empty());
+                    self.begin_shutdown(Some(client), save, force);
+                }
+                Request::ShutdownAbort { client } => match self.shutdown.take() {
+                    Some(shutdown) => {
+                        if let Some(waiting) = shutdown.client {
+                            self.answer_error(waiting, "ERR Errors trying to SHUTDOWN. Check logs.");
+                        }
+                        self.answer_ok(client);
+                    }
+                    None => self.answer_error(client, "ERR No shutdown in progress."),
+                },
+                Request::Rebuild { client } => match self.rebuild() {
+                    Ok(()) => self.answer_ok(client),
+                    Err(error) => {
+                        // The old state is gone and the new one is not whole: never serve from it.
+                        tracing::error!("rebuilding the state failed, stopping: {error}");
+                        std::process::abort();
+                    }
+                },
+                Request::Reload { client, save, flush: _ } => match self.reload(save) {
+                    Ok(()) => self.answer_ok(client),
+                    Err(error) => self.answer_error(client, &format!("ERR {error}")),
+                },
+                Request::CompactLog => {
+                    if self.snapshots.running() {
+                        self.snapshots.scheduled = true;
+                    } else {
+                        self.start_snapshot(Vec::new());
+                    }
+                }
+                Request::WaitSynced { client, position } => self.wait_synced.push((position, client)),
+                Request::Sleep { microseconds } => std::thread::sleep(Duration::from_micros(microseconds)),
+                Request::Crash => std::process::abort(),
+            }
+        }
+        self.refresh_facts();
+    }
+
+    fn answer_ok(&mut self, client: Slot) {
+        self.engine.answer(client, |reply| reply.ok());
+    }
+
+    fn answer_error(&mut self, client: Slot, text: &str) {
+        self.engine.answer(client, |reply| reply.error(text));
+    }
+
+    /// WAITAOF: clients whose position is on disk are answered `[1, 0]`.
+    pub(super) fn answer_synced(&mut self) {
+        if self.wait_synced.is_empty() {
+            return;
+        }
+        let synced = self.journal.as_ref().map_or(0, |journal| journal.figures().synced);
+        let waiting = std::mem::take(&mut self.wait_synced);
+        for (position, client) in waiting {
+            if position <= synced {
+                self.engine.answer(client, |reply| {
+                    reply.array(2);
+                    reply.int(1);
+                    reply.int(0);
+                });
+            } else if self.engine.client(client).is_some_and(|client| client.state.blocked.is_some()) {
+                self.wait_synced.push((position, client));
+            }
+        }
+    }
+
+    fn start_snapshot(&mut self, waiting: Vec<Slot>) {
+        let snapshot = self.engine.snapshot();
+        let compress = self.engine.shared.config.rdbcompression;
+        self.snapshots.start(snapshot, compress, now_ms() / 1000, waiting);
+        self.refresh_facts();
+    }
+
+    /// Moves a running snapshot on; after it, the log is cut and clients of SAVE are answered.
+    pub(super) fn poll_snapshot(&mut self) {
+        let Some(finished) = self.snapshots.poll(self.released, now_ms() / 1000) else { return };
+        match &finished.result {
+            Ok(_) => {
+                self.engine.shared.effects.forget_dirty(finished.dirty);
+                let config = &self.engine.shared.config;
+                let retention = Retention { bytes: config.log_retention_size, seconds: config.log_retention_time };
+                if let Some(journal) = &mut self.journal {
+                    journal.compact(finished.seq, retention);
+                }
+                for client in finished.waiting {
+                    self.answer_ok(client);
+                }
+            }
+            Err(error) => {
+                for client in finished.waiting {
+                    self.answer_error(client, &format!("ERR {error}"));
+                }
+            }
+        }
+        if self.snapshots.scheduled && self.shutdown.is_none() {
+            self.start_snapshot(Vec::new());
+        }
+        self.refresh_facts();
+    }
+
+    /// Starts a snapshot when a `save` rule or the size of the log asks for one.
+    pub(super) fn save_if_due(&mut self) {
+        if self.snapshots.running() || self.shutdown.is_some() {
+            return;
+        }
+        let config = &self.engine.shared.config;
+        let dirty = self.engine.shared.effects.dirty();
+        let log_grown = self.journal.as_ref().is_some_and(|journal| {
+            let grown = journal.figures().bytes_since_snapshot;
+            let base = self.log_base_bytes;
+            config.auto_aof_rewrite_percentage > 0
+                && grown >= config.auto_aof_rewrite_min_size
+                && grown >= base * u64::from(config.auto_aof_rewrite_percentage) / 100
+        });
+        if log_grown || self.snapshots.due(&config.save, dirty, now_ms() / 1000) {
+            self.start_snapshot(Vec::new());
+        }
+    }
+
+    /// Puts changed directives into effect.
+    fn apply_config(&mut self, names: &[&'static str]) {
+        let changed = |id: DirectiveId| names.contains(&id.name());
+        let config = &self.engine.shared.config;
+        if changed(DirectiveId::appendfsync) {
+            (self.services.set_sync_policy)(config.appendfsync);
+        }
+        if changed(DirectiveId::loglevel) {
+            (self.services.set_log_level)(config.loglevel);
+        }
+        if changed(DirectiveId::dir) || changed(DirectiveId::dbfilename) {
+            let dir = self.services.dir.join(&config.dir);
+            match SnapshotDir::open(Arc::clone(&self.services.disk), &dir) {
+                Ok(target) => self.snapshots.set_target(target, config.dbfilename.clone()),
+                Err(error) => tracing::error!("snapshots stay where they were: {error}"),
+            }
+        }
+        if changed(DirectiveId::appendonly) {
+            tracing::warn!("appendonly takes effect at the next start");
+        }
+    }
+
+    /// CONFIG REWRITE.
+    fn rewrite_config(&mut self, client: Slot) {
+        let Some(path) = self.config_file.clone() else {
+            return self.answer_error(client, "ERR The server is running without a config file");
+        };
+        let written = std::fs::read_to_string(&path).map_err(|error| error.to_string()).and_then(|old| {
+            let new = config::rewrite(&old, &self.engine.shared.config);
+            write_file_atomically(&self.services.disk, &path, new.as_bytes()).map_err(|error| error.to_string())
+        });
+        match written {
+            Ok(()) => self.answer_ok(client),
+            Err(error) => self.answer_error(client, &format!("ERR Rewriting config file: {error}")),
+        }
+    }
+
+    /// DEBUG LOADAOF: drops the state and builds it again from snapshot and log.
+    fn rebuild(&mut self) -> Result<(), String> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.flush()?;
+        let mut fresh = self.engine.empty_copy();
+        let dir = SnapshotDir::open(Arc::clone(&self.services.disk), &self.services.dir)
+            .map_err(|error| error.to_string())?;
+        let seq = crate::recovery::load_snapshot(&dir, &self.engine.shared.config.dbfilename, &mut fresh)
+            .map_err(|error| error.to_string())?
+            .unwrap_or(0);
+        journal.replay(seq + 1, &mut |_, payload| {
+            fresh.apply(&mut self.host, payload).map_err(|error| error.to_string())
+        })?;
+        let last = fresh.shared.effects.newest_seq();
+        assert_eq!(last, self.engine.shared.effects.newest_seq(), "a rebuild ends where the state was");
+        self.engine.restore(fresh.keys.take_dbs(), last);
+        Ok(())
+    }
+
+    /// DEBUG RELOAD: through the dump format and back.
+    fn reload(&mut self, save: bool) -> Result<(), String> {
+        let snapshot = self.engine.snapshot();
+        let mut bytes = Vec::new();
+        let compress = self.engine.shared.config.rdbcompression;
+        let aux = rdb::Aux { seq: Some(snapshot.seq), ..rdb::Aux::default() };
+        rdb::save(&snapshot, &aux, compress, &mut bytes).map_err(|error| error.to_string())?;
+        if save && !self.snapshots.running() {
+            let dir = SnapshotDir::open(Arc::clone(&self.services.disk), &self.services.dir)
+                .map_err(|error| error.to_string())?;
+            if let Some(journal) = &mut self.journal {
+                journal.flush()?;
+            }
+            snapshots::write(&dir, &self.engine.shared.config.dbfilename, snapshot, compress, || Ok(()))?;
+        }
+        let options = rdb::LoadOptions {
+            databases: self.engine.keys.dbs().len(),
+            seed: self.engine.keys.seed(),
+            config: &self.engine.shared.config,
+        };
+        let loaded = rdb::load(&bytes, &options, &mut |_, _| {}).map_err(|error| error.to_string())?;
+        let seq = self.engine.shared.effects.newest_seq();
+        self.engine.restore(loaded.dbs, seq);
+        Ok(())
+    }
+
+    /// SIGTERM and SIGINT.
+    pub(super) fn begin_shutdown_by_signal(&mut self) {
+        if self.shutdown.is_some() {
+            tracing::warn!("asked to stop a second time: stopping at once; the log has everything acknowledged");
+            std::process::exit(1);
+        }
+        let save = !self.engine.shared.config.save.is_empty();
+        self.begin_shutdown(None, save, false);
+    }
+
+    fn begin_shutdown(&mut self, client: Option<Slot>, save: bool, force: bool) {
+        tracing::info!(save, "stopping: no more commands are taken");
+        self.shutdown = Some(Shutdown { client, save, force, snapshot_started: false });
+        // Woken at once; the snapshot and the journal wake it later.
+        self.ready.wake();
+    }
+
+    /// Goes on with a shutdown. `Some` when everything is safe.
+    pub(super) fn poll_shutdown(&mut self) -> Option<Exit> {
+        let shutdown = self.shutdown.as_mut()?;
+        if self.released < self.engine.shared.effects.newest_seq() && self.journal.is_some() {
+            return None;
+        }
+        if shutdown.save {
+            if self.snapshots.running() {
+                return None;
+            }
+            if !shutdown.snapshot_started {
+                shutdown.snapshot_started = true;
+                self.start_snapshot(Vec::new());
+                return None;
+            }
+            if !self.snapshots.last_ok && !shutdown.force {
+                let client = shutdown.client;
+                self.shutdown = None;
+                tracing::error!("not stopping: the snapshot failed (SHUTDOWN NOSAVE or FORCE stops all the same)");
+                if let Some(client) = client {
+                    self.answer_error(client, "ERR Errors trying to SHUTDOWN. Check logs.");
+                }
+                return None;
+            }
+        }
+        if let Some(journal) = &mut self.journal
+            && let Err(error) = journal.flush()
+        {
+            tracing::error!("the log could not be flushed: {error}");
+        }
+        Some(Exit::Clean)
+    }
+
+    /// Figures for INFO that change seldom.
+    pub(super) fn refresh_facts(&mut self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.save_running = self.snapshots.running();
+        let facts = &mut shared.facts;
+        facts.last_save_at_s = self.snapshots.last_save_at_s;
+        facts.last_save_ok = self.snapshots.last_ok;
+        facts.save_in_progress = self.snapshots.running();
+        facts.save_started_at_s = self.snapshots.started_at_s().unwrap_or(0);
+        facts.last_save_seconds = self.snapshots.last_seconds;
+        facts.saves = self.snapshots.saves;
+        facts.changes_since_save = self.engine.shared.effects.dirty();
+        facts.total_connections = self.engine.shared.stats.connections;
+        facts.rejected_connections = self.figures.rejected;
+        facts.net_input_bytes = self.figures.input_bytes;
+        facts.net_output_bytes = self.figures.output_bytes;
+        facts.log_enabled = self.journal.is_some();
+        if let Some(journal) = &self.journal {
+            let figures = journal.figures();
+            facts.log_bytes = figures.bytes_on_disk;
+            facts.log_base_bytes = self.log_base_bytes;
+            facts.log_queued_bytes = journal.queued_bytes();
+            facts.log_last_write_ok = self.engine.shared.write_refusal.is_none();
+            facts.log_appended = figures.appended;
+            facts.log_released = figures.released;
+            facts.log_synced = figures.synced;
+            facts.log_syncs = figures.syncs;
+            facts.log_last_sync_us = figures.last_sync_us;
+        }
+    }
+}

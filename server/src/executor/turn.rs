@@ -1,0 +1,499 @@
+//! The steps of a turn.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use cairn_engine::{Args, ClientInfo, Slot};
+use cairn_proto::{Decoded, Limits, recycle};
+use tokio::time::Instant;
+
+use super::connection::{Connection, READ_BYTES, READ_BYTES_PER_TURN};
+use super::stream::{Accepted, Stream};
+use super::wake::Token;
+use super::{Executor, Exit, LISTENER_TOKENS, now_ms};
+use crate::journal::Event;
+use crate::memory;
+
+/// Connections accepted in one turn by one listener.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Slices handed to one vectored write.
+const SLICES_PER_WRITE: usize = 64;
+/// Bytes sent to one connection in one turn, so that a large reply does not starve the others.
+const WRITE_BYTES_PER_TURN: usize = 1 << 20;
+/// Requests executed for one connection in one turn.
+const REQUESTS_PER_TURN: usize = 16 * 1024;
+/// Microseconds of active expiry in one cron at `active-expire-effort` 1: a quarter of the time, as in Redis.
+const EXPIRE_US_PER_CRON: u64 = 25_000;
+
+impl Executor {
+    /// One turn. `Some` when the server is to end.
+    pub(super) fn turn(&mut self) -> Option<Exit> {
+        self.begin_turn();
+        self.observe_journal();
+        if self.stop.swap(false, Ordering::Relaxed) {
+            self.begin_shutdown_by_signal();
+        }
+        self.poll_snapshot();
+        let accepting = !self.journal_is_full() && self.shutdown.is_none();
+
+        let mut tokens = std::mem::take(&mut self.tokens);
+        self.ready.take(&mut tokens);
+        let fresh = tokens.len();
+        tokens.extend(self.deferred.drain(..));
+        for (i, &token) in tokens.iter().enumerate() {
+            if token >= LISTENER_TOKENS {
+                self.listeners[token - LISTENER_TOKENS].1.taken();
+                self.accept(token - LISTENER_TOKENS);
+                continue;
+            }
+            if i < fresh && let Some(connection) = self.connection(token) {
+                connection.token.taken();
+                connection.write_blocked = false;
+            }
+            if accepting {
+                self.serve(token);
+            } else {
+                self.deferred.push_back(token);
+            }
+            self.list_for_flush(token);
+        }
+        tokens.clear();
+        self.tokens = tokens;
+
+        if Instant::now() >= self.cron_at {
+            self.cron();
+        }
+        self.engine.tick(&mut self.host);
+        self.serve_resumed();
+        self.append();
+        if !self.host.requests.is_empty() || self.host.background_save {
+            self.handle_requests();
+        }
+        self.observe_journal();
+        self.flush_all();
+        if let Some(trash) = self.engine.take_trash() {
+            // Without the other thread the values are dropped here, which is only slower.
+            let _ = self.services.trash.send(trash);
+        }
+        self.poll_shutdown()
+    }
+
+    pub(super) fn connection(&mut self, slot: Slot) -> Option<&mut Box<Connection>> {
+        self.connections.get_mut(slot)?.as_mut()
+    }
+
+    /// Gives the turn's effects to the journal.
+    pub(super) fn append(&mut self) {
+        self.engine.take_batches(&mut self.batches);
+        if let Some(journal) = &mut self.journal {
+            for batch in self.batches.drain(..) {
+                journal.append(batch);
+            }
+        }
+        assert!(self.batches.is_empty(), "effects without a journal");
+    }
+
+    /// Takes note of what the journal has released, and of its troubles.
+    fn observe_journal(&mut self) {
+        let Some(journal) = &mut self.journal else { return };
+        let released = journal.released();
+        while let Some(event) = journal.poll() {
+            match event {
+                Event::Full => {
+                    tracing::error!("no space left for the log: writes are refused until there is");
+                    self.engine.shared.write_refusal = Some(
+                        "MISCONF Errors writing to the AOF file: No space left on device".into(),
+                    );
+                }
+                Event::Room => {
+                    tracing::info!("there is space for the log again: writes are accepted");
+                    self.engine.shared.write_refusal = None;
+                }
+                Event::Failed(cause) => {
+                    // Never retry, never go on: what the disk holds is unknown (fsyncgate).
+                    tracing::error!("the log has failed, stopping at once: {cause}");
+                    std::process::abort();
+                }
+            }
+        }
+        if released > self.released {
+            self.released = released;
+            self.engine.set_released(released);
+            let mut held = std::mem::take(&mut self.held);
+            for slot in held.drain(..) {
+                if let Some(connection) = self.connection(slot) {
+                    connection.held_listed = false;
+                    self.list_for_flush(slot);
+                }
+            }
+            self.held = held;
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let (listener, _, waker) = &self.listeners[index];
+            let accepted = match listener.poll_accept(&mut Context::from_waker(waker)) {
+                Poll::Pending => return,
+                Poll::Ready(Ok(accepted)) => accepted,
+                Poll::Ready(Err(error)) => {
+                    // Out of file descriptors, most likely: the next cron looks again.
+                    tracing::warn!("cannot accept a connection: {error}");
+                    return;
+                }
+            };
+            self.admit(accepted);
+        }
+        self.listeners[index].1.list();
+    }
+
+    /// Makes a client of an accepted connection, or turns it away.
+    fn admit(&mut self, accepted: Accepted) {
+        let Accepted { mut stream, address, local_address, unix_socket, local } = accepted;
+        let config = &self.engine.shared.config;
+        let refusal: Option<&[u8]> = if self.connected >= self.clients_max.min(config.maxclients as usize) {
+            Some(b"-ERR max number of clients reached\r\n")
+        } else if config.protected_mode && config.requirepass.is_empty() && !local {
+            Some(
+                b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set \
+                  for the default user. In this mode connections are only accepted from the loopback interface. Set a \
+                  password (requirepass), or set protected-mode to no if the network is to be trusted.\r\n",
+            )
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.figures.rejected += 1;
+            // Best effort: the socket is new, so there is room for one line.
+            let _ = stream.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(refusal)]);
+            return;
+        }
+        let fd = prepare_socket(&stream, self.engine.shared.config.tcp_keepalive);
+        let slot = self.engine.connect(ClientInfo { address, local_address, fd, unix_socket });
+        let token = Token::new(slot, Arc::clone(&self.ready));
+        if self.connections.len() <= slot {
+            self.connections.resize_with(slot + 1, || None);
+        }
+        self.connections[slot] = Some(Box::new(Connection::new(stream, token, now_ms())));
+        self.connected += 1;
+        // A first look registers the waker; often the first command is there already.
+        self.serve(slot);
+        self.list_for_flush(slot);
+    }
+
+    /// Reads the connection until it is empty and executes what is complete.
+    fn serve(&mut self, slot: Slot) {
+        let mut budget = READ_BYTES_PER_TURN;
+        let mut requests = REQUESTS_PER_TURN;
+        // What was left when the client was blocked, or the last turn's budget was used up.
+        if self.connection(slot).is_some_and(|connection| !connection.inbox.is_empty())
+            && !self.execute_received(slot, &mut requests)
+        {
+            return;
+        }
+        loop {
+            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
+            if connection.read_closed || !self.engine.accepts_commands(slot) {
+                // A blocked client is still looked at, so that its going away is seen.
+                self.watch_blocked(slot);
+                return;
+            }
+            if budget == 0 || requests == 0 {
+                self.deferred.push_back(slot);
+                return;
+            }
+            let more = connection.wanted;
+            let room = connection.inbox.room(&mut self.spare, more);
+            let asked = room.len().min(budget.max(READ_BYTES));
+            let mut context = Context::from_waker(&connection.waker);
+            let count = match connection.stream.poll_read(&mut context, &mut room[..asked]) {
+                Poll::Pending => {
+                    connection.inbox.settle(&mut self.spare);
+                    return;
+                }
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => {
+                    self.close(slot);
+                    return;
+                }
+                Poll::Ready(Ok(count)) => count,
+            };
+            connection.inbox.received(count);
+            connection.last_read_ms = self.engine.shared.now_ms;
+            self.figures.input_bytes += count as u64;
+            budget = budget.saturating_sub(count);
+            if !self.execute_received(slot, &mut requests) {
+                return;
+            }
+        }
+    }
+
+    /// Reads from a client that may not be served now: only to notice its end, and within its buffer limit.
+    fn watch_blocked(&mut self, slot: Slot) {
+        let limit = self.engine.shared.config.client_query_buffer_limit;
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
+        if connection.read_closed {
+            return;
+        }
+        loop {
+            if connection.inbox.filled().len() > limit {
+                self.close(slot);
+                return;
+            }
+            let room = connection.inbox.room(&mut self.spare, READ_BYTES);
+            let mut context = Context::from_waker(&connection.waker);
+            match connection.stream.poll_read(&mut context, room) {
+                Poll::Pending => {
+                    connection.inbox.settle(&mut self.spare);
+                    return;
+                }
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => {
+                    self.close(slot);
+                    return;
+                }
+                Poll::Ready(Ok(count)) => {
+                    connection.inbox.received(count);
+                    self.figures.input_bytes += count as u64;
+                }
+            }
+        }
+    }
+
+    /// Executes the complete requests that the connection has received. False when the connection is not to be read
+    /// any further now.
+    fn execute_received(&mut self, slot: Slot, requests: &mut usize) -> bool {
+        let mut args = std::mem::take(&mut self.args);
+        let keep_reading = loop {
+            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { break false };
+            if !self.engine.accepts_commands(slot) {
+                break true;
+            }
+            if *requests == 0 {
+                self.deferred.push_back(slot);
+                break false;
+            }
+            let limits = Limits {
+                bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
+                authenticated: self.engine.client(slot).is_some_and(|client| client.state.authenticated),
+                ..Limits::default()
+            };
+            let received = connection.inbox.filled();
+            match connection.decoder.decode(received, &limits) {
+                Ok(Decoded::Incomplete { more }) => {
+                    connection.wanted = more;
+                    let held = connection.inbox.memory() + connection.decoder.memory();
+                    if held > self.engine.shared.config.client_query_buffer_limit {
+                        tracing::warn!(slot, held, "closing a client that exceeded client-query-buffer-limit");
+                        self.engine.shared.stats.query_limit_disconnections += 1;
+                        self.close(slot);
+                        break false;
+                    }
+                    connection.inbox.settle(&mut self.spare);
+                    break true;
+                }
+                Ok(Decoded::Request { consumed }) => {
+                    *requests -= 1;
+                    let slices = connection.decoder.args(received, recycle(args));
+                    if !slices.is_empty() {
+                        self.engine.execute(&mut self.host, slot, Args::new(&slices));
+                    }
+                    args = recycle(slices);
+                    connection.inbox.consume(consumed);
+                    connection.wanted = 1;
+                }
+                Err(error) => {
+                    connection.read_closed = true;
+                    if let Some(client) = self.engine.client(slot) {
+                        error.write_reply(&mut client.reply);
+                        client.state.close_after_reply = true;
+                    }
+                    break false;
+                }
+            }
+        };
+        self.args = recycle(args);
+        keep_reading
+    }
+
+    /// Clients whose wait is over may have sent more already.
+    fn serve_resumed(&mut self) {
+        loop {
+            let mut slots = std::mem::take(&mut self.slots);
+            self.engine.take_resumed(&mut slots);
+            let done = slots.is_empty();
+            for slot in slots.drain(..) {
+                self.serve(slot);
+                self.list_for_flush(slot);
+            }
+            self.slots = slots;
+            if done {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn list_for_flush(&mut self, slot: Slot) {
+        if let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut)
+            && !connection.flush_listed
+        {
+            connection.flush_listed = true;
+            self.flush.push(slot);
+        }
+    }
+
+    /// Sends what may be sent, and closes what is to be closed.
+    fn flush_all(&mut self) {
+        let mut slots = std::mem::take(&mut self.slots);
+        self.engine.take_touched(&mut slots);
+        for slot in slots.drain(..) {
+            self.list_for_flush(slot);
+        }
+        self.slots = slots;
+        let mut flush = std::mem::take(&mut self.flush);
+        for slot in flush.drain(..) {
+            self.flush_one(slot);
+        }
+        // Nothing flushed lists anything: the lists of this turn are done.
+        debug_assert!(self.flush.is_empty());
+        self.flush = flush;
+    }
+
+    fn flush_one(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
+        connection.flush_listed = false;
+        let Some(client) = self.engine.client(slot) else { return };
+        if client.state.close_now {
+            self.close(slot);
+            return;
+        }
+        let mut budget = WRITE_BYTES_PER_TURN;
+        loop {
+            let out = &mut client.reply.out;
+            let upto = client.state.sendable(self.released, out.end());
+            if upto == out.start() || connection.write_blocked {
+                break;
+            }
+            if budget == 0 {
+                connection.token.list();
+                break;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let used = out.io_slices(upto, &mut slices);
+            let mut context = Context::from_waker(&connection.waker);
+            match connection.stream.poll_write(&mut context, &slices[..used]) {
+                Poll::Pending => connection.write_blocked = true,
+                Poll::Ready(Ok(count)) => {
+                    out.consume(count);
+                    self.figures.output_bytes += count as u64;
+                    budget = budget.saturating_sub(count);
+                }
+                Poll::Ready(Err(_)) => {
+                    self.close(slot);
+                    return;
+                }
+            }
+        }
+        if client.reply.out.is_empty() {
+            if client.state.close_after_reply {
+                self.close(slot);
+            }
+        } else if !client.state.holds.is_empty() && !connection.held_listed {
+            connection.held_listed = true;
+            self.held.push(slot);
+        }
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&mut self, slot: Slot) {
+        if let Some(connection) = self.connections.get_mut(slot).and_then(Option::take) {
+            self.connected -= 1;
+            drop(connection);
+            self.engine.disconnect(slot);
+        }
+    }
+
+    /// Background work, `hz` times a second.
+    fn cron(&mut self) {
+        let hz = u64::from(self.engine.shared.config.hz.clamp(1, 500));
+        self.cron_at = Instant::now() + Duration::from_millis(1000 / hz);
+        self.cron_count += 1;
+        memory::note_peak();
+        let effort = self.engine.shared.config.active_expire_effort as u64;
+        self.engine.cron(&mut self.host, EXPIRE_US_PER_CRON * (4 + effort) / 5 * 10 / hz);
+        self.sample_traffic();
+        if self.cron_count.is_multiple_of(hz) {
+            self.every_second();
+        }
+        // A listener that failed for want of file descriptors is looked at again.
+        for (_, token, _) in &self.listeners {
+            token.list();
+        }
+        self.save_if_due();
+    }
+
+    /// Closes clients that were idle for too long.
+    fn every_second(&mut self) {
+        let timeout_s = i64::from(self.engine.shared.config.timeout);
+        let now_ms = self.engine.shared.now_ms;
+        for slot in 0..self.connections.len() {
+            let Some(connection) = self.connections[slot].as_mut() else { continue };
+            let (query_buffer, received) = (connection.inbox.memory(), connection.inbox.filled().len());
+            let last_ms = connection.last_read_ms;
+            let Some(client) = self.engine.client(slot) else { continue };
+            client.state.query_buffer = received;
+            client.state.query_buffer_free = query_buffer - received;
+            let idle = timeout_s > 0
+                && now_ms - last_ms.max(client.state.last_command_at_ms) > timeout_s * 1000
+                && client.state.blocked.is_none()
+                && !client.state.subscriptions.any()
+                && !client.state.monitor;
+            if idle {
+                self.close(slot);
+            }
+        }
+    }
+
+    fn sample_traffic(&mut self) {
+        let now_ms = self.engine.shared.now_ms;
+        let commands = self.engine.shared.stats.commands;
+        let traffic = &mut self.figures;
+        let elapsed_ms = (now_ms - traffic.sampled_at_ms).max(1) as f64;
+        let rate = |now: u64, before: u64| (now - before) as f64 * 1000.0 / elapsed_ms;
+        let mut shared = self.shared.borrow_mut();
+        let facts = &mut shared.facts;
+        // Halfway between the last figure and the newest: steady enough to read.
+        let smooth = |old: f64, new: f64| (old + new) / 2.0;
+        let input = rate(traffic.input_bytes, traffic.sampled_input) / 1024.0;
+        let output = rate(traffic.output_bytes, traffic.sampled_output) / 1024.0;
+        facts.instantaneous_input_kbps = smooth(facts.instantaneous_input_kbps, input);
+        facts.instantaneous_output_kbps = smooth(facts.instantaneous_output_kbps, output);
+        let stats = &mut self.engine.shared.stats;
+        stats.instantaneous_ops =
+            smooth(stats.instantaneous_ops as f64, rate(commands, traffic.sampled_commands)) as u64;
+        traffic.sampled_at_ms = now_ms;
+        traffic.sampled_input = traffic.input_bytes;
+        traffic.sampled_output = traffic.output_bytes;
+        traffic.sampled_commands = commands;
+    }
+}
+
+/// Options of a client's socket; returns its descriptor for CLIENT LIST.
+fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
+    use std::os::fd::AsRawFd;
+    match stream {
+        Stream::Tcp(stream) => {
+            // Failures leave a working, only slower or less watched, socket.
+            let _ = stream.set_nodelay(true);
+            if keepalive_s > 0 {
+                let keepalive = socket2::TcpKeepalive::new()
+                    .with_time(Duration::from_secs(keepalive_s.into()))
+                    .with_interval(Duration::from_secs((keepalive_s / 3).max(1).into()));
+                let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
+            }
+            stream.as_raw_fd()
+        }
+        Stream::Unix(stream) => stream.as_raw_fd(),
+    }
+}

@@ -1,0 +1,84 @@
+//! The server as the engine sees it: clocks, memory, figures, and things to be done after a command.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use cairn_engine::error::CommandError;
+use cairn_engine::host::{Facts, Host, LogLevel, Request};
+
+use crate::memory;
+
+/// What the executor and the engine's host share; all of it on the executor's thread.
+#[derive(Default)]
+pub struct Shared {
+    /// Refreshed by the executor before commands that may want them (each turn's cron), exact enough for INFO.
+    pub facts: Facts,
+    pub save_running: bool,
+}
+
+/// The host of the server's engine.
+pub struct ServerHost {
+    started: Instant,
+    /// Asked for by the commands of this turn, in order.
+    pub requests: Vec<Request>,
+    /// BGSAVE was asked for in this turn.
+    pub background_save: bool,
+    pub shared: Rc<RefCell<Shared>>,
+}
+
+impl ServerHost {
+    /// A host whose monotonic clock starts now.
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            requests: Vec::new(),
+            background_save: false,
+            shared: Rc::default(),
+        }
+    }
+}
+
+impl Default for ServerHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Host for ServerHost {
+    fn monotonic_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    fn used_memory(&self) -> usize {
+        memory::used()
+    }
+
+    fn log(&self, level: LogLevel, text: &str) {
+        match level {
+            LogLevel::Debug => tracing::debug!(target: "script", "{text}"),
+            LogLevel::Verbose | LogLevel::Notice => tracing::info!(target: "script", "{text}"),
+            LogLevel::Warning => tracing::warn!(target: "script", "{text}"),
+        }
+    }
+
+    fn background_save(&mut self, schedule: bool) -> Result<bool, CommandError> {
+        let running = self.shared.borrow().save_running || self.background_save;
+        if running && !schedule {
+            return Err("ERR Background save already in progress".into());
+        }
+        self.background_save = true;
+        Ok(running)
+    }
+
+    fn request(&mut self, request: Request) {
+        self.requests.push(request);
+    }
+
+    fn facts(&self) -> Facts {
+        let mut facts = self.shared.borrow().facts.clone();
+        facts.peak_memory = memory::peak() as u64;
+        crate::process::fill(&mut facts);
+        facts
+    }
+}

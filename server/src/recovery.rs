@@ -1,0 +1,136 @@
+//! From a data directory to a running state: the newest snapshot, then the log after it.
+//!
+//! This is the one way to a state from disk; DEBUG LOADAOF takes it too.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cairn_engine::config::Config;
+use cairn_engine::rdb;
+use cairn_engine::{Engine, Host};
+use cairn_storage::disk::Disk;
+use cairn_storage::log::{Log, LogOptions, LogReader};
+use cairn_storage::snapshot::SnapshotDir;
+
+/// The log's directory in the data directory.
+pub const LOG_DIR: &str = "log";
+/// A long load says how far it is this often.
+const PROGRESS_SECONDS: u64 = 2;
+
+/// Why the server cannot start from its data. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error("{0}")]
+    Log(#[from] cairn_storage::log::LogError),
+    #[error("cannot read {file}: {error}")]
+    Read { file: String, error: std::io::Error },
+    #[error(
+        "snapshot {file} is damaged: {error}. Restore the file from a backup, or move it away if the log reaches back \
+         to its beginning (`cairn-admin check` tells)"
+    )]
+    Snapshot { file: String, error: rdb::LoadError },
+    #[error(
+        "the log begins at entry {first} but the snapshot ends at {snapshot}: the entries between are missing. \
+         Restore the snapshot that belongs to this log from a backup"
+    )]
+    Gap { snapshot: u64, first: u64 },
+    #[error("log entry {seq} cannot be applied: {error}. Run `cairn-admin check` and report this as a bug")]
+    Apply { seq: u64, error: String },
+}
+
+/// What recovery found.
+pub struct Recovered {
+    pub log: Log,
+    /// A dump of Redis was taken over; it is to be saved as a snapshot of our own before anything else.
+    pub imported: bool,
+}
+
+/// Brings `engine` (fresh, empty) to the state of the data directory.
+pub fn recover(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    config: &Config,
+    engine: &mut Engine,
+    host: &mut dyn Host,
+) -> Result<Recovered, RecoveryError> {
+    let options = LogOptions { segment_bytes: config.log_segment_size, ..LogOptions::default() };
+    let (mut log, found) = Log::open(Arc::clone(disk), &dir.join(LOG_DIR), options)?;
+    let snapshots = SnapshotDir::open(Arc::clone(disk), dir)?;
+    let loaded = load_snapshot(&snapshots, &config.dbfilename, engine)?;
+    let snapshot_seq = match loaded {
+        Some(Loaded { seq: Some(seq) }) => seq,
+        // A dump that is not ours is the state before our first entry.
+        Some(Loaded { seq: None }) | None => 0,
+    };
+    let imported = matches!(loaded, Some(Loaded { seq: None }));
+    if found.last_index < snapshot_seq {
+        // Snapshots were taken while the log was off: it goes on after them.
+        log.purge(snapshot_seq)?;
+    } else if found.first_index > snapshot_seq + 1 {
+        return Err(RecoveryError::Gap { snapshot: snapshot_seq, first: found.first_index });
+    } else {
+        replay(&log.reader(), snapshot_seq, engine, host)?;
+    }
+    // A marker: damage to what has been read now can never again pass for a torn write.
+    log.mark()?;
+    Ok(Recovered { log, imported })
+}
+
+/// What a snapshot file said of itself.
+struct Loaded {
+    /// Its position in the log; `None` for a dump made by Redis.
+    seq: Option<u64>,
+}
+
+fn load_snapshot(dir: &SnapshotDir, file: &str, engine: &mut Engine) -> Result<Option<Loaded>, RecoveryError> {
+    let path = dir.path().join(file).display().to_string();
+    let bytes = match dir.map(file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(RecoveryError::Read { file: path, error }),
+    };
+    let started = Instant::now();
+    let mut shown_s = 0;
+    let mut progress = |read: u64, keys: u64| {
+        let elapsed_s = started.elapsed().as_secs();
+        if elapsed_s >= shown_s + PROGRESS_SECONDS {
+            shown_s = elapsed_s;
+            tracing::info!(keys, percent = read * 100 / (bytes.len() as u64).max(1), "loading {path}");
+        }
+    };
+    let options = rdb::LoadOptions { databases: engine.keys.dbs().len(), seed: engine.keys.seed(), config: &engine.shared.config };
+    let loaded = rdb::load(&bytes, &options, &mut progress)
+        .map_err(|error| RecoveryError::Snapshot { file: path.clone(), error })?;
+    let keys: usize = loaded.dbs.iter().map(|db| db.len()).sum();
+    let seq = loaded.aux.seq;
+    engine.restore(loaded.dbs, seq.unwrap_or(0));
+    tracing::info!(keys, seq, ms = started.elapsed().as_millis() as u64, "loaded {path}");
+    Ok(Some(Loaded { seq }))
+}
+
+/// Applies the entries after `seq`.
+pub fn replay(log: &LogReader, seq: u64, engine: &mut Engine, host: &mut dyn Host) -> Result<(), RecoveryError> {
+    let started = Instant::now();
+    let mut shown_s = 0;
+    let mut applied = 0u64;
+    let last = log.last_index();
+    for entry in log.read(seq + 1)? {
+        let entry = entry?;
+        engine
+            .apply(host, &entry.payload)
+            .map_err(|error| RecoveryError::Apply { seq: entry.index, error: error.to_string() })?;
+        // Values replaced while replaying are dropped here and now: nobody waits yet.
+        drop(engine.take_trash());
+        applied += 1;
+        let elapsed_s = started.elapsed().as_secs();
+        if elapsed_s >= shown_s + PROGRESS_SECONDS {
+            shown_s = elapsed_s;
+            tracing::info!(applied, left = last - entry.index, "replaying the log");
+        }
+    }
+    if applied > 0 {
+        tracing::info!(entries = applied, ms = started.elapsed().as_millis() as u64, "replayed the log");
+    }
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! Snapshots written beside the executor: when one is due, the thread that writes it, and what follows.
+//!
+//! A snapshot is a standard RDB file under `dbfilename`. The executor takes it in O(1) ([`Engine::snapshot`]), a
+//! thread writes it to a temporary name. It replaces the old one only once the journal has released the position
+//! that it was taken at; otherwise a crash could leave a snapshot that is ahead of its own log.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use cairn_engine::config::SaveRule;
+use cairn_engine::keyspace::Snapshot;
+use cairn_engine::rdb;
+use cairn_engine::Slot;
+use cairn_storage::snapshot::SnapshotDir;
+
+use crate::executor::wake::Ready;
+
+/// A save that failed is tried again after so long, as in Redis.
+const RETRY_SECONDS: i64 = 5;
+
+/// The snapshot being written, and the record of those before.
+pub struct Snapshots {
+    dir: SnapshotDir,
+    file: String,
+    ready: Arc<Ready>,
+    running: Option<Running>,
+    /// One more is to start when this one is done.
+    pub scheduled: bool,
+    pub last_save_at_s: i64,
+    pub last_try_at_s: i64,
+    pub last_ok: bool,
+    pub last_seconds: i64,
+    pub saves: u64,
+}
+
+struct Running {
+    seq: u64,
+    dirty: u64,
+    started: Instant,
+    started_at_s: i64,
+    /// Written and synced under its temporary name.
+    written: bool,
+    commit_asked: bool,
+    from_thread: Receiver<Step>,
+    to_thread: Sender<Commit>,
+    waiting: Vec<Slot>,
+}
+
+enum Step {
+    Written,
+    Done(Result<u64, String>),
+}
+
+/// The journal has released the snapshot's position.
+struct Commit;
+
+/// A snapshot that came to its end.
+pub struct Finished {
+    pub seq: u64,
+    /// Changes that it holds.
+    pub dirty: u64,
+    pub result: Result<u64, String>,
+    /// Clients of SAVE to be answered.
+    pub waiting: Vec<Slot>,
+}
+
+impl Snapshots {
+    /// Snapshots go to `file` in `dir`; `ready` wakes the executor.
+    pub fn new(dir: SnapshotDir, file: String, ready: Arc<Ready>, now_s: i64) -> Self {
+        Self {
+            dir,
+            file,
+            ready,
+            running: None,
+            scheduled: false,
+            last_save_at_s: now_s,
+            last_try_at_s: 0,
+            last_ok: true,
+            last_seconds: -1,
+            saves: 0,
+        }
+    }
+
+    /// Is one being written?
+    pub fn running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// When the one being written was started, in Unix seconds.
+    pub fn started_at_s(&self) -> Option<i64> {
+        self.running.as_ref().map(|running| running.started_at_s)
+    }
+
+    /// Other names for the files to come (CONFIG SET dir, dbfilename).
+    pub fn set_target(&mut self, dir: SnapshotDir, file: String) {
+        self.dir = dir;
+        self.file = file;
+    }
+
+    /// Does a `save` rule ask for a snapshot now?
+    pub fn due(&self, rules: &[SaveRule], dirty: u64, now_s: i64) -> bool {
+        self.running.is_none()
+            && (self.last_ok || now_s - self.last_try_at_s > RETRY_SECONDS)
+            && rules
+                .iter()
+                .any(|rule| dirty >= rule.changes as u64 && now_s - self.last_save_at_s > rule.seconds as i64)
+    }
+
+    /// Starts writing; none may be running.
+    pub fn start(&mut self, snapshot: Snapshot, compress: bool, now_s: i64, waiting: Vec<Slot>) {
+        assert!(self.running.is_none(), "two snapshots at a time");
+        self.scheduled = false;
+        self.last_try_at_s = now_s;
+        let (to_executor, from_thread) = channel();
+        let (to_thread, from_executor) = channel::<Commit>();
+        let (dir, file, ready) = (self.dir.clone(), self.file.clone(), Arc::clone(&self.ready));
+        let (seq, dirty) = (snapshot.seq, snapshot.dirty);
+        tracing::info!(seq, file, "writing a snapshot");
+        let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+            let tell = |step| {
+                // The executor may be gone; then nobody wants to know.
+                let _ = to_executor.send(step);
+                ready.wake();
+            };
+            let result = write(&dir, &file, snapshot, compress, || {
+                tell(Step::Written);
+                from_executor.recv().map_err(|_| "the server is stopping".to_owned()).map(|Commit| ())
+            });
+            tell(Step::Done(result));
+        });
+        let failed = thread.err().map(|error| format!("cannot start a thread: {error}"));
+        self.running = Some(Running {
+            seq,
+            dirty,
+            started: Instant::now(),
+            started_at_s: now_s,
+            written: false,
+            commit_asked: false,
+            from_thread: match failed {
+                None => from_thread,
+                Some(error) => {
+                    let (sender, receiver) = channel();
+                    sender.send(Step::Done(Err(error))).expect("the receiver is here");
+                    receiver
+                }
+            },
+            to_thread,
+            waiting,
+        });
+    }
+
+    /// One more client waits for the snapshot being written.
+    pub fn join(&mut self, slot: Slot) {
+        if let Some(running) = &mut self.running {
+            running.waiting.push(slot);
+        }
+    }
+
+    /// Moves the running snapshot on; returns it when it has come to its end.
+    pub fn poll(&mut self, released: u64, now_s: i64) -> Option<Finished> {
+        let running = self.running.as_mut()?;
+        let mut result = None;
+        while let Ok(step) = running.from_thread.try_recv() {
+            match step {
+                Step::Written => running.written = true,
+                Step::Done(outcome) => result = Some(outcome),
+            }
+        }
+        if running.written && !running.commit_asked && released >= running.seq {
+            running.commit_asked = running.to_thread.send(Commit).is_ok();
+        }
+        let result = result?;
+        let running = self.running.take().expect("looked at above");
+        self.last_seconds = running.started.elapsed().as_secs() as i64;
+        self.last_ok = result.is_ok();
+        match &result {
+            Ok(bytes) => {
+                self.last_save_at_s = now_s;
+                self.saves += 1;
+                tracing::info!(seq = running.seq, bytes, ms = running.started.elapsed().as_millis() as u64, "snapshot done");
+            }
+            Err(error) => tracing::error!(seq = running.seq, error, "snapshot failed; the log goes on"),
+        }
+        Some(Finished { seq: running.seq, dirty: running.dirty, result, waiting: running.waiting })
+    }
+}
+
+/// Writes the whole file, waits for `may_commit`, and makes it last under its name. Returns its length.
+pub fn write(
+    dir: &SnapshotDir,
+    file: &str,
+    snapshot: Snapshot,
+    compress: bool,
+    may_commit: impl FnOnce() -> Result<(), String>,
+) -> Result<u64, String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", dir.path().join(file).display());
+    let mut out = dir.create(file).map_err(fail)?;
+    let aux = rdb::Aux { seq: snapshot.seq, created_at_s: snapshot.taken_at_ms / 1000, ..rdb::Aux::default() };
+    rdb::save(&snapshot, &aux, compress, &mut out).map_err(fail)?;
+    // The state is shared with the executor: let go of it before the wait.
+    drop(snapshot);
+    out.flush().map_err(fail)?;
+    may_commit()?;
+    out.commit().map_err(fail)
+}
