@@ -1,4 +1,19 @@
-//! (being written)
+//! The server around the engine: sockets, journal, snapshots, configuration files.
+//!
+//! - [`start`]: from a configuration to a serving process.
+//! - [`executor`]: the one thread that owns the engine and the clients' sockets.
+//! - [`journal`]: where effects are made to last, and when replies may leave.
+//! - [`recovery`], [`snapshots`]: from disk to a state, and back.
+//! - [`host`], [`process`], [`memory`]: what the engine asks of the outside.
+//! - [`config_file`], [`flags`]: redis.conf files and the command line.
 
 pub mod config_file;
+pub mod executor;
 pub mod flags;
+pub mod host;
+pub mod journal;
+pub mod memory;
+pub mod process;
+pub mod recovery;
+pub mod snapshots;
+pub mod start;

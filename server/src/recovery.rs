@@ -78,12 +78,17 @@ pub fn recover(
 }
 
 /// What a snapshot file said of itself.
-struct Loaded {
+pub struct Loaded {
     /// Its position in the log; `None` for a dump made by Redis.
-    seq: Option<u64>,
+    pub seq: Option<u64>,
 }
 
-fn load_snapshot(dir: &SnapshotDir, file: &str, engine: &mut Engine) -> Result<Option<Loaded>, RecoveryError> {
+/// Loads the snapshot `file`, if there is one, into `engine`.
+pub fn load_snapshot(
+    dir: &SnapshotDir,
+    file: &str,
+    engine: &mut Engine,
+) -> Result<Option<Loaded>, RecoveryError> {
     let path = dir.path().join(file).display().to_string();
     let bytes = match dir.map(file) {
         Ok(bytes) => bytes,

@@ -197,7 +197,7 @@ pub fn write(
 ) -> Result<u64, String> {
     let fail = |error: std::io::Error| format!("{}: {error}", dir.path().join(file).display());
     let mut out = dir.create(file).map_err(fail)?;
-    let aux = rdb::Aux { seq: snapshot.seq, created_at_s: snapshot.taken_at_ms / 1000, ..rdb::Aux::default() };
+    let aux = rdb::Aux { seq: Some(snapshot.seq), created_at_s: snapshot.taken_at_ms / 1000, ..rdb::Aux::default() };
     rdb::save(&snapshot, &aux, compress, &mut out).map_err(fail)?;
     // The state is shared with the executor: let go of it before the wait.
     drop(snapshot);

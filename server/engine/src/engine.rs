@@ -31,6 +31,7 @@ pub struct EngineOptions {
 pub struct Engine {
     pub keys: Keyspace,
     pub shared: Shared,
+    seed: u64,
     /// Runs effects; never has an output.
     applier: Box<Client>,
 }
@@ -77,7 +78,7 @@ impl Engine {
             state: ClientState::new(0, usize::MAX, ClientInfo::default(), 0),
             reply: ReplyWriter::default(),
         };
-        Self { keys, shared, applier: Box::new(applier) }
+        Self { keys, shared, seed, applier: Box::new(applier) }
     }
 
     /// Starts a turn of the event loop. The engine's clock never goes back, whatever `now_ms` says.
@@ -346,6 +347,14 @@ impl Engine {
             self.applier.reply.out.clear();
         }
         Ok(())
+    }
+
+    /// An engine with this one's configuration and seeds, and no keys: to rebuild the state in.
+    pub fn empty_copy(&self) -> Self {
+        let config = self.shared.config.clone();
+        let mut copy = Self::new(EngineOptions { config, seed: self.seed, journal: true });
+        copy.begin_turn(self.shared.now_ms, self.shared.clock_us);
+        copy
     }
 
     /// The state as it is now, shared with whoever writes it to disk. Costs O(1) for each database.

@@ -50,7 +50,6 @@ pub struct Parts {
     pub listeners: Vec<Listener>,
     pub ready: Arc<Ready>,
     pub config_file: Option<PathBuf>,
-    pub clients_max: usize,
     pub stop: StopFlag,
     pub services: Services,
 }
@@ -63,6 +62,8 @@ pub struct Services {
     pub disk: Arc<dyn cairn_storage::disk::Disk>,
     /// The data directory, absolute.
     pub dir: PathBuf,
+    /// Holds the data directory for this process.
+    pub _lock: cairn_storage::disk::DirLock,
     /// Values to be dropped elsewhere.
     pub trash: std::sync::mpsc::Sender<cairn_engine::keyspace::Trash>,
     /// Puts a changed `loglevel` into effect.
@@ -87,7 +88,6 @@ pub struct Executor {
     snapshots: Snapshots,
     services: Services,
     config_file: Option<PathBuf>,
-    clients_max: usize,
     stop: StopFlag,
 
     ready: Arc<Ready>,
@@ -115,6 +115,10 @@ pub struct Executor {
     cron_at: Instant,
     cron_count: u64,
     shutdown: Option<requests::Shutdown>,
+    /// Clients of WAITAOF, and the positions that they wait for.
+    wait_synced: Vec<(u64, Slot)>,
+    /// Bytes of the log that the last snapshot replaced: the measure of `auto-aof-rewrite-percentage`.
+    log_base_bytes: u64,
     figures: Traffic,
 }
 
@@ -141,7 +145,6 @@ impl Executor {
             listeners,
             ready,
             config_file,
-            clients_max,
             stop,
             services,
         } = parts;
@@ -165,7 +168,6 @@ impl Executor {
             snapshots,
             services,
             config_file,
-            clients_max,
             stop,
             ready,
             listeners,
@@ -183,6 +185,8 @@ impl Executor {
             cron_at: Instant::now(),
             cron_count: 0,
             shutdown: None,
+            wait_synced: Vec::new(),
+            log_base_bytes: 0,
             figures: Traffic::default(),
         }
     }

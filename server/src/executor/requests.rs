@@ -206,6 +206,7 @@ impl Executor {
             .map_err(|error| error.to_string())?;
         let seq = crate::recovery::load_snapshot(&dir, &self.engine.shared.config.dbfilename, &mut fresh)
             .map_err(|error| error.to_string())?
+            .and_then(|loaded| loaded.seq)
             .unwrap_or(0);
         journal.replay(seq + 1, &mut |_, payload| {
             fresh.apply(&mut self.host, payload).map_err(|error| error.to_string())

@@ -119,6 +119,7 @@ impl Executor {
                 }
             }
         }
+        self.answer_synced();
         if released > self.released {
             self.released = released;
             self.engine.set_released(released);
@@ -154,7 +155,7 @@ impl Executor {
     fn admit(&mut self, accepted: Accepted) {
         let Accepted { mut stream, address, local_address, unix_socket, local } = accepted;
         let config = &self.engine.shared.config;
-        let refusal: Option<&[u8]> = if self.connected >= self.clients_max.min(config.maxclients as usize) {
+        let refusal: Option<&[u8]> = if self.connected >= config.maxclients as usize {
             Some(b"-ERR max number of clients reached\r\n")
         } else if config.protected_mode && config.requirepass.is_empty() && !local {
             Some(

@@ -1,6 +1,7 @@
 //! The journal of a single node: the log on its own disk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cairn_engine::effects::Batch;
@@ -11,7 +12,7 @@ use super::{Event, Figures, Journal, Retention};
 
 /// Batches become log entries; an entry's index is the batch's sequence number.
 pub struct LocalJournal {
-    writer: LogWriter,
+    writer: Arc<LogWriter>,
     appended: u64,
     released: u64,
     bytes_since_snapshot: u64,
@@ -21,7 +22,7 @@ pub struct LocalJournal {
 
 impl LocalJournal {
     /// Goes on after the entry `last_seq`, the last in the writer's log.
-    pub fn new(writer: LogWriter, last_seq: u64) -> Self {
+    pub fn new(writer: Arc<LogWriter>, last_seq: u64) -> Self {
         Self {
             writer,
             appended: last_seq,
@@ -30,11 +31,6 @@ impl LocalJournal {
             state: WriterState::Healthy,
             events: VecDeque::new(),
         }
-    }
-
-    /// The log-writer, to change its policy.
-    pub fn writer(&self) -> &LogWriter {
-        &self.writer
     }
 
     /// Entries for reading.

@@ -361,6 +361,12 @@ impl Keyspace {
         self.trash_dbs.extend(old);
     }
 
+    /// Gives all databases away and is empty.
+    pub fn take_dbs(&mut self) -> Vec<Db> {
+        let fresh = (0..self.dbs.len()).map(|_| Db::new(self.seed)).collect();
+        std::mem::replace(&mut self.dbs, fresh)
+    }
+
     /// What the host should drop on another thread.
     pub fn take_trash(&mut self) -> Option<Trash> {
         if self.trash.is_empty() && self.trash_dbs.is_empty() {

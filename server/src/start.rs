@@ -1,0 +1,244 @@
+//! From a configuration to a serving executor: lock, recovery, log-writer, listeners.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail};
+use cairn_engine::config::{AppendFsync, Config, LogLevel};
+use cairn_engine::{Engine, EngineOptions};
+use cairn_storage::disk::{Disk, RealDisk};
+use cairn_storage::snapshot::SnapshotDir;
+use cairn_storage::writer::{LogWriter, SyncPolicy};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::executor::wake::Ready;
+use crate::executor::{Executor, Exit, Listener, Parts, Services, StopFlag, now_ms};
+use crate::host::ServerHost;
+use crate::journal::{Journal, LocalJournal};
+use crate::process;
+use crate::recovery::{self, Recovered};
+use crate::snapshots::{self, Snapshots};
+
+/// Serves until told to stop. `set_log_level` puts a changed `loglevel` into effect.
+pub fn serve(
+    config: Config,
+    config_file: Option<PathBuf>,
+    set_log_level: Box<dyn Fn(LogLevel)>,
+) -> Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let _guard = runtime.enter();
+    let executor = prepare(config, config_file, set_log_level)?;
+    Ok(runtime.block_on(executor.run()))
+}
+
+/// Everything up to the first turn.
+fn prepare(
+    mut config: Config,
+    config_file: Option<PathBuf>,
+    set_log_level: Box<dyn Fn(LogLevel)>,
+) -> Result<Executor> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "cairn is starting");
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let dir = std::path::absolute(&config.dir).with_context(|| format!("bad dir '{}'", config.dir))?;
+    if !dir.is_dir() {
+        bail!("dir '{}' is not a directory: create it, or name another one with --dir", dir.display());
+    }
+    config.dir = dir.display().to_string();
+    let clients_max = process::raise_file_limit(config.maxclients.into());
+    if clients_max < u64::from(config.maxclients) {
+        tracing::warn!(clients_max, "maxclients is lowered: the limit on open files (ulimit -n) allows no more");
+        config.maxclients = clients_max as u32;
+    }
+
+    // Taken before anything is read: two servers on one directory would destroy it.
+    let lock = disk.lock(&dir).with_context(|| {
+        format!("'{}' is in use by another server: stop it, or name another --dir", dir.display())
+    })?;
+    let mut host = ServerHost::new();
+    let seed = random_seed();
+    let mut engine = Engine::new(EngineOptions { config: config.clone(), seed, journal: config.appendonly });
+    let Recovered { log, imported } = recovery::recover(&disk, &dir, &config, &mut engine, &mut host)?;
+    let snapshot_dir = SnapshotDir::open(Arc::clone(&disk), &dir)?;
+    if imported {
+        tracing::info!("'{}' was made by Redis: saving it as a snapshot of this server's", config.dbfilename);
+        snapshots::write(&snapshot_dir, &config.dbfilename, engine.snapshot(), config.rdbcompression, || Ok(()))
+            .map_err(anyhow::Error::msg)?;
+    }
+
+    let ready = Arc::new(Ready::default());
+    let writer_ready = Arc::clone(&ready);
+    let writer =
+        LogWriter::start(log, sync_policy(config.appendfsync), Box::new(move || writer_ready.wake()));
+    let writer = Arc::new(writer);
+    let journal: Option<Box<dyn Journal>> = if config.appendonly {
+        let last_seq = engine.shared.effects.newest_seq();
+        Some(Box::new(LocalJournal::new(Arc::clone(&writer), last_seq)))
+    } else {
+        tracing::warn!("appendonly is off: what is written after the last snapshot is lost in a crash");
+        None
+    };
+
+    let listeners = listen(&config)?;
+    fill_facts(&host, &config, config_file.as_deref());
+    let snapshots =
+        Snapshots::new(snapshot_dir, config.dbfilename.clone(), Arc::clone(&ready), now_ms() / 1000);
+    let (trash, bin) = std::sync::mpsc::channel();
+    std::thread::Builder::new()
+        .name("drop".to_owned())
+        .spawn(move || bin.into_iter().for_each(drop))
+        .context("cannot start a thread")?;
+    let services = Services {
+        disk,
+        dir,
+        _lock: lock,
+        trash,
+        set_log_level,
+        set_sync_policy: Box::new(move |policy| writer.set_policy(sync_policy(policy))),
+    };
+    let stop = watch_signals(Arc::clone(&ready))?;
+    let executor = Executor::new(Parts {
+        engine,
+        host,
+        journal,
+        snapshots,
+        listeners,
+        ready,
+        config_file,
+        stop,
+        services,
+    });
+    announce(&config);
+    Ok(executor)
+}
+
+fn sync_policy(policy: AppendFsync) -> SyncPolicy {
+    match policy {
+        AppendFsync::Always => SyncPolicy::Always,
+        AppendFsync::Everysec => SyncPolicy::EverySecond,
+        AppendFsync::No => SyncPolicy::Never,
+    }
+}
+
+/// Unpredictable to clients: it seeds the hash tables.
+fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// Opens every listening socket of the configuration.
+fn listen(config: &Config) -> Result<Vec<Listener>> {
+    let mut listeners = Vec::new();
+    if config.port != 0 {
+        for address in &config.bind {
+            let (optional, address) = match address.strip_prefix('-') {
+                Some(address) => (true, address),
+                None => (false, address.as_str()),
+            };
+            match listen_tcp(address, config) {
+                Ok(listener) => listeners.push(Listener::Tcp(listener)),
+                Err(error) if optional => tracing::debug!("not listening on {address}: {error:#}"),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if !config.unixsocket.is_empty() {
+        listeners.push(Listener::Unix(listen_unix(config)?, config.unixsocket.clone()));
+    }
+    if listeners.is_empty() {
+        bail!("configured to not listen anywhere: set port or unixsocket");
+    }
+    Ok(listeners)
+}
+
+fn listen_tcp(address: &str, config: &Config) -> Result<TcpListener> {
+    let host = match address {
+        "*" => "0.0.0.0",
+        "::*" => "::",
+        other => other,
+    };
+    let what = || format!("cannot listen on {host} port {}", config.port);
+    let address: SocketAddr = (host, config.port)
+        .to_socket_addrs()
+        .with_context(what)?
+        .next()
+        .with_context(|| format!("'{host}' has no address"))?;
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )
+    .with_context(what)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true).with_context(what)?;
+    }
+    socket.set_reuse_address(true).with_context(what)?;
+    socket.set_nonblocking(true).with_context(what)?;
+    socket.bind(&address.into()).with_context(what)?;
+    socket.listen(i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX)).with_context(what)?;
+    TcpListener::from_std(socket.into()).with_context(what)
+}
+
+fn listen_unix(config: &Config) -> Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = Path::new(&config.unixsocket);
+    // A socket that a former server left behind; the directory's lock says that it is gone.
+    if path.exists() {
+        std::fs::remove_file(path).with_context(|| format!("cannot remove old socket '{}'", path.display()))?;
+    }
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen on '{}'", path.display()))?;
+    if config.unixsocketperm != 0 {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(config.unixsocketperm))
+            .with_context(|| format!("cannot set permissions of '{}'", path.display()))?;
+    }
+    Ok(listener)
+}
+
+/// SIGTERM and SIGINT ask the executor to stop in order.
+fn watch_signals(ready: Arc<Ready>) -> Result<StopFlag> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let stop: StopFlag = Arc::new(AtomicBool::new(false));
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut stream = signal(kind).context("cannot watch signals")?;
+        let (stop, ready) = (Arc::clone(&stop), Arc::clone(&ready));
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                stop.store(true, Ordering::Relaxed);
+                ready.wake();
+            }
+        });
+    }
+    Ok(stop)
+}
+
+fn fill_facts(host: &ServerHost, config: &Config, config_file: Option<&Path>) {
+    let mut shared = host.shared.borrow_mut();
+    let facts = &mut shared.facts;
+    facts.process_id = std::process::id();
+    facts.run_id = run_id();
+    facts.tcp_port = config.port;
+    facts.executable = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
+    facts.config_file = config_file.map(|path| path.display().to_string()).unwrap_or_default();
+    facts.os = process::os_name();
+    facts.started_at_ms = now_ms();
+    facts.last_save_at_s = now_ms() / 1000;
+    facts.last_save_ok = true;
+    facts.last_save_seconds = -1;
+    facts.log_last_write_ok = true;
+}
+
+fn run_id() -> String {
+    let text: String = (0..3).map(|_| format!("{:016x}", random_seed())).collect();
+    text[..40].to_owned()
+}
+
+/// The lines that people, scripts and test suites wait for.
+fn announce(config: &Config) {
+    tracing::info!(port = config.port, dir = config.dir, appendfsync = %config.appendfsync, "Server initialized");
+    tracing::info!("Ready to accept connections");
+}
