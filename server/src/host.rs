@@ -30,12 +30,7 @@ pub struct ServerHost {
 impl ServerHost {
     /// A host whose monotonic clock starts now.
     pub fn new() -> Self {
-        Self {
-            started: Instant::now(),
-            requests: Vec::new(),
-            background_save: false,
-            shared: Rc::default(),
-        }
+        Self { started: Instant::now(), requests: Vec::new(), background_save: false, shared: Rc::default() }
     }
 }
 

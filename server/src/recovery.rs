@@ -104,7 +104,11 @@ pub fn load_snapshot(
             tracing::info!(keys, percent = read * 100 / (bytes.len() as u64).max(1), "loading {path}");
         }
     };
-    let options = rdb::LoadOptions { databases: engine.keys.dbs().len(), seed: engine.keys.seed(), config: &engine.shared.config };
+    let options = rdb::LoadOptions {
+        databases: engine.keys.dbs().len(),
+        seed: engine.keys.seed(),
+        config: &engine.shared.config,
+    };
     let loaded = rdb::load(&bytes, &options, &mut progress)
         .map_err(|error| RecoveryError::Snapshot { file: path.clone(), error })?;
     let keys: usize = loaded.dbs.iter().map(|db| db.len()).sum();
@@ -115,7 +119,12 @@ pub fn load_snapshot(
 }
 
 /// Applies the entries after `seq`.
-pub fn replay(log: &LogReader, seq: u64, engine: &mut Engine, host: &mut dyn Host) -> Result<(), RecoveryError> {
+pub fn replay(
+    log: &LogReader,
+    seq: u64,
+    engine: &mut Engine,
+    host: &mut dyn Host,
+) -> Result<(), RecoveryError> {
     let started = Instant::now();
     let mut shown_s = 0;
     let mut applied = 0u64;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
+use cairn_engine::Slot;
 use cairn_engine::config::SaveRule;
 use cairn_engine::keyspace::Snapshot;
 use cairn_engine::rdb;
-use cairn_engine::Slot;
 use cairn_storage::snapshot::SnapshotDir;
 
 use crate::executor::wake::Ready;
@@ -179,7 +179,12 @@ impl Snapshots {
             Ok(bytes) => {
                 self.last_save_at_s = now_s;
                 self.saves += 1;
-                tracing::info!(seq = running.seq, bytes, ms = running.started.elapsed().as_millis() as u64, "snapshot done");
+                tracing::info!(
+                    seq = running.seq,
+                    bytes,
+                    ms = running.started.elapsed().as_millis() as u64,
+                    "snapshot done"
+                );
             }
             Err(error) => tracing::error!(seq = running.seq, error, "snapshot failed; the log goes on"),
         }
@@ -197,7 +202,11 @@ pub fn write(
 ) -> Result<u64, String> {
     let fail = |error: std::io::Error| format!("{}: {error}", dir.path().join(file).display());
     let mut out = dir.create(file).map_err(fail)?;
-    let aux = rdb::Aux { seq: Some(snapshot.seq), created_at_s: snapshot.taken_at_ms / 1000, ..rdb::Aux::default() };
+    let aux = rdb::Aux {
+        seq: Some(snapshot.seq),
+        created_at_s: snapshot.taken_at_ms / 1000,
+        ..rdb::Aux::default()
+    };
     rdb::save(&snapshot, &aux, compress, &mut out).map_err(fail)?;
     // The state is shared with the executor: let go of it before the wait.
     drop(snapshot);

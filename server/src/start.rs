@@ -51,7 +51,10 @@ fn prepare(
     config.dir = dir.display().to_string();
     let clients_max = process::raise_file_limit(config.maxclients.into());
     if clients_max < u64::from(config.maxclients) {
-        tracing::warn!(clients_max, "maxclients is lowered: the limit on open files (ulimit -n) allows no more");
+        tracing::warn!(
+            clients_max,
+            "maxclients is lowered: the limit on open files (ulimit -n) allows no more"
+        );
         config.maxclients = clients_max as u32;
     }
 
@@ -66,8 +69,10 @@ fn prepare(
     let snapshot_dir = SnapshotDir::open(Arc::clone(&disk), &dir)?;
     if imported {
         tracing::info!("'{}' was made by Redis: saving it as a snapshot of this server's", config.dbfilename);
-        snapshots::write(&snapshot_dir, &config.dbfilename, engine.snapshot(), config.rdbcompression, || Ok(()))
-            .map_err(anyhow::Error::msg)?;
+        snapshots::write(&snapshot_dir, &config.dbfilename, engine.snapshot(), config.rdbcompression, || {
+            Ok(())
+        })
+        .map_err(anyhow::Error::msg)?;
     }
 
     let ready = Arc::new(Ready::default());
@@ -188,7 +193,8 @@ fn listen_unix(config: &Config) -> Result<UnixListener> {
     let path = Path::new(&config.unixsocket);
     // A socket that a former server left behind; the directory's lock says that it is gone.
     if path.exists() {
-        std::fs::remove_file(path).with_context(|| format!("cannot remove old socket '{}'", path.display()))?;
+        std::fs::remove_file(path)
+            .with_context(|| format!("cannot remove old socket '{}'", path.display()))?;
     }
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot listen on '{}'", path.display()))?;

@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::keyspace::Keyspace;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::notify::Class;
+use crate::scripting::Interpreter;
 use crate::shared::Shared;
 
 /// The world of one running command. The fields are separate so that a value borrowed from `keys` does not stand in
@@ -27,6 +28,8 @@ pub struct Context<'a> {
     /// Where the reply goes.
     pub reply: &'a mut ReplyWriter,
     pub shared: &'a mut Shared,
+    /// `None` while a script runs: scripts do not nest.
+    pub scripts: Option<&'a mut Interpreter>,
     pub host: &'a mut dyn Host,
     /// The running command.
     pub command: &'static Entry,
@@ -224,6 +227,7 @@ impl<'a> Context<'a> {
             keys: self.keys,
             reply: self.reply,
             shared: self.shared,
+            scripts: self.scripts.as_deref_mut(),
             host: self.host,
             command,
             args,

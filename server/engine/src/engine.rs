@@ -15,6 +15,7 @@ use crate::host::Host;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::{Db, Keyspace, Snapshot, Trash};
 use crate::rng::Rng;
+use crate::scripting::Interpreter;
 use crate::shared::{Blocking, CommandStats, Pause, PubSub, Shared, SlowLog, Stats};
 use crate::value::Kind;
 
@@ -31,6 +32,7 @@ pub struct EngineOptions {
 pub struct Engine {
     pub keys: Keyspace,
     pub shared: Shared,
+    scripts: Interpreter,
     seed: u64,
     /// Runs effects; never has an output.
     applier: Box<Client>,
@@ -78,7 +80,8 @@ impl Engine {
             state: ClientState::new(0, usize::MAX, ClientInfo::default(), 0),
             reply: ReplyWriter::default(),
         };
-        Self { keys, shared, seed, applier: Box::new(applier) }
+        let scripts = Interpreter::new(None).expect("Lua starts unless memory is out");
+        Self { keys, shared, scripts, seed, applier: Box::new(applier) }
     }
 
     /// Starts a turn of the event loop. The engine's clock never goes back, whatever `now_ms` says.
@@ -338,6 +341,7 @@ impl Engine {
                 keys: &mut self.keys,
                 reply,
                 shared: &mut self.shared,
+                scripts: None,
                 host,
                 command,
                 args,
@@ -406,6 +410,7 @@ impl Engine {
             keys: &mut self.keys,
             reply,
             shared: &mut self.shared,
+            scripts: Some(&mut self.scripts),
             host,
             command: &table().entries()[0],
             args,
@@ -429,6 +434,7 @@ impl Engine {
             keys: &mut self.keys,
             reply,
             shared: &mut self.shared,
+            scripts: None,
             host,
             command: &table().entries()[0],
             args: Args::new(&[]),

@@ -20,10 +20,10 @@ pub mod wake;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::Future;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::future::Future;
 use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -137,17 +137,7 @@ struct Traffic {
 impl Executor {
     /// Puts the parts together; runs when [`Executor::run`] is called.
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            engine,
-            host,
-            journal,
-            snapshots,
-            listeners,
-            ready,
-            config_file,
-            stop,
-            services,
-        } = parts;
+        let Parts { engine, host, journal, snapshots, listeners, ready, config_file, stop, services } = parts;
         let listeners = listeners
             .into_iter()
             .enumerate()

@@ -121,7 +121,8 @@ impl Executor {
             Ok(_) => {
                 self.engine.shared.effects.forget_dirty(finished.dirty);
                 let config = &self.engine.shared.config;
-                let retention = Retention { bytes: config.log_retention_size, seconds: config.log_retention_time };
+                let retention =
+                    Retention { bytes: config.log_retention_size, seconds: config.log_retention_time };
                 if let Some(journal) = &mut self.journal {
                     journal.compact(finished.seq, retention);
                 }
@@ -189,7 +190,8 @@ impl Executor {
         };
         let written = std::fs::read_to_string(&path).map_err(|error| error.to_string()).and_then(|old| {
             let new = config::rewrite(&old, &self.engine.shared.config);
-            write_file_atomically(&self.services.disk, &path, new.as_bytes()).map_err(|error| error.to_string())
+            write_file_atomically(&self.services.disk, &path, new.as_bytes())
+                .map_err(|error| error.to_string())
         });
         match written {
             Ok(()) => self.answer_ok(client),
@@ -246,7 +248,9 @@ impl Executor {
     /// SIGTERM and SIGINT.
     pub(super) fn begin_shutdown_by_signal(&mut self) {
         if self.shutdown.is_some() {
-            tracing::warn!("asked to stop a second time: stopping at once; the log has everything acknowledged");
+            tracing::warn!(
+                "asked to stop a second time: stopping at once; the log has everything acknowledged"
+            );
             std::process::exit(1);
         }
         let save = !self.engine.shared.config.save.is_empty();
@@ -278,7 +282,9 @@ impl Executor {
             if !self.snapshots.last_ok && !shutdown.force {
                 let client = shutdown.client;
                 self.shutdown = None;
-                tracing::error!("not stopping: the snapshot failed (SHUTDOWN NOSAVE or FORCE stops all the same)");
+                tracing::error!(
+                    "not stopping: the snapshot failed (SHUTDOWN NOSAVE or FORCE stops all the same)"
+                );
                 if let Some(client) = client {
                     self.answer_error(client, "ERR Errors trying to SHUTDOWN. Check logs.");
                 }

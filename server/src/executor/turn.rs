@@ -49,7 +49,9 @@ impl Executor {
                 self.accept(token - LISTENER_TOKENS);
                 continue;
             }
-            if i < fresh && let Some(connection) = self.connection(token) {
+            if i < fresh
+                && let Some(connection) = self.connection(token)
+            {
                 connection.token.taken();
                 connection.write_blocked = false;
             }
@@ -104,9 +106,8 @@ impl Executor {
             match event {
                 Event::Full => {
                     tracing::error!("no space left for the log: writes are refused until there is");
-                    self.engine.shared.write_refusal = Some(
-                        "MISCONF Errors writing to the AOF file: No space left on device".into(),
-                    );
+                    self.engine.shared.write_refusal =
+                        Some("MISCONF Errors writing to the AOF file: No space left on device".into());
                 }
                 Event::Room => {
                     tracing::info!("there is space for the log again: writes are accepted");
@@ -267,7 +268,9 @@ impl Executor {
     fn execute_received(&mut self, slot: Slot, requests: &mut usize) -> bool {
         let mut args = std::mem::take(&mut self.args);
         let keep_reading = loop {
-            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { break false };
+            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
+                break false;
+            };
             if !self.engine.accepts_commands(slot) {
                 break true;
             }
@@ -286,7 +289,11 @@ impl Executor {
                     connection.wanted = more;
                     let held = connection.inbox.memory() + connection.decoder.memory();
                     if held > self.engine.shared.config.client_query_buffer_limit {
-                        tracing::warn!(slot, held, "closing a client that exceeded client-query-buffer-limit");
+                        tracing::warn!(
+                            slot,
+                            held,
+                            "closing a client that exceeded client-query-buffer-limit"
+                        );
                         self.engine.shared.stats.query_limit_disconnections += 1;
                         self.close(slot);
                         break false;

@@ -103,7 +103,11 @@ impl Journal for LocalJournal {
         self.writer.flush_and_sync().map_err(|error| error.to_string())
     }
 
-    fn replay(&self, from: u64, apply: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>) -> Result<(), String> {
+    fn replay(
+        &self,
+        from: u64,
+        apply: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
         for entry in self.reader().read(from).map_err(|error| error.to_string())? {
             let entry = entry.map_err(|error| error.to_string())?;
             apply(entry.index, &entry.payload)?;

@@ -28,7 +28,11 @@ pub trait Journal {
     /// Makes everything appended safe, and waits for that. Only for shutdown and rebuilding.
     fn flush(&mut self) -> Result<(), String>;
     /// Reads batches again, from `seq` on, for rebuilding the state.
-    fn replay(&self, from: u64, apply: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>) -> Result<(), String>;
+    fn replay(
+        &self,
+        from: u64,
+        apply: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
+    ) -> Result<(), String>;
     /// Figures for INFO.
     fn figures(&self) -> Figures;
 }

@@ -1,5 +1,385 @@
-//! (being written)
+//! EVAL and its kin, SCRIPT.
+//!
+//! A script is one atomic unit: its commands run through the same dispatcher as a client's, one after the other, and
+//! their effects join one batch. What the script itself does is never logged.
 
-use crate::command::Command;
+use cairn_proto::{ReplyWriter, Resp};
 
-pub(super) const COMMANDS: &[&Command] = &[];
+use crate::args::Args;
+use crate::command::{COMMAND, Command, Flag, Group, Keys, READ, READ_UPDATE, table};
+use crate::context::{Context, Mode};
+use crate::error::{CommandError, CommandResult};
+use crate::host;
+use crate::scripting::{CommandArgs, LogLevel, Origin, ScriptFlags, ScriptHost, Sha};
+
+pub(super) const COMMANDS: &[&Command] = &[&EVAL, &EVAL_RO, &EVALSHA, &EVALSHA_RO, &SCRIPT];
+
+static EVAL: Command = Command {
+    name: "eval",
+    arity: -3,
+    group: Group::Scripting,
+    since: "2.6.0",
+    flags: &[
+        Flag::NoScript,
+        Flag::SkipMonitor,
+        Flag::MayReplicate,
+        Flag::NoMandatoryKeys,
+        Flag::Stale,
+        Flag::MovableKeys,
+    ],
+    keys: &[Keys::number(2, READ_UPDATE)],
+    summary: "Runs a Lua script.",
+    complexity: "Depends on the script",
+    syntax: "script:string numkeys:integer [key ...] [arg:string ...]",
+    run: |cx, args| eval(cx, args, false),
+    ..COMMAND
+};
+
+static EVAL_RO: Command = Command {
+    name: "eval_ro",
+    arity: -3,
+    group: Group::Scripting,
+    since: "7.0.0",
+    flags: &[
+        Flag::NoScript,
+        Flag::SkipMonitor,
+        Flag::NoMandatoryKeys,
+        Flag::Stale,
+        Flag::ReadOnly,
+        Flag::MovableKeys,
+    ],
+    keys: &[Keys::number(2, READ)],
+    summary: "Runs a Lua script that may only read.",
+    complexity: "Depends on the script",
+    syntax: "script:string numkeys:integer [key ...] [arg:string ...]",
+    run: |cx, args| eval(cx, args, true),
+    ..COMMAND
+};
+
+static EVALSHA: Command = Command {
+    name: "evalsha",
+    arity: -3,
+    group: Group::Scripting,
+    since: "2.6.0",
+    flags: &[
+        Flag::NoScript,
+        Flag::SkipMonitor,
+        Flag::MayReplicate,
+        Flag::NoMandatoryKeys,
+        Flag::Stale,
+        Flag::MovableKeys,
+    ],
+    keys: &[Keys::number(2, READ_UPDATE)],
+    summary: "Runs a Lua script that the server knows, by its SHA-1.",
+    complexity: "Depends on the script",
+    syntax: "sha1:string numkeys:integer [key ...] [arg:string ...]",
+    run: |cx, args| evalsha(cx, args, false),
+    ..COMMAND
+};
+
+static EVALSHA_RO: Command = Command {
+    name: "evalsha_ro",
+    arity: -3,
+    group: Group::Scripting,
+    since: "7.0.0",
+    flags: &[
+        Flag::NoScript,
+        Flag::SkipMonitor,
+        Flag::NoMandatoryKeys,
+        Flag::Stale,
+        Flag::ReadOnly,
+        Flag::MovableKeys,
+    ],
+    keys: &[Keys::number(2, READ)],
+    summary: "Runs a Lua script that the server knows, and that may only read, by its SHA-1.",
+    complexity: "Depends on the script",
+    syntax: "sha1:string numkeys:integer [key ...] [arg:string ...]",
+    run: |cx, args| evalsha(cx, args, true),
+    ..COMMAND
+};
+
+fn eval(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
+    let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
+    let sha = scripts.load(args.at(1), Origin::Eval).map_err(|error| CommandError::Bytes(error.message))?;
+    run(cx, args, &sha, read_only)
+}
+
+fn evalsha(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
+    let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
+    let sha = Sha::parse(args.at(1))
+        .filter(|sha| scripts.script(sha).is_some())
+        .ok_or("NOSCRIPT No matching script. Please use EVAL.")?;
+    run(cx, args, &sha, read_only)
+}
+
+/// The dispatcher keeps scripts out of scripts; this is for whoever changes that.
+const NESTED: CommandError = CommandError::new("ERR scripts do not nest");
+
+/// Runs a script that is in the cache.
+fn run(cx: &mut Context<'_>, args: Args<'_>, sha: &Sha, read_only: bool) -> CommandResult {
+    let key_count = args.int(2)?;
+    let rest = args.from(3);
+    if key_count < 0 {
+        return Err("ERR Number of keys can't be negative".into());
+    }
+    if key_count > rest.len() as i64 {
+        return Err("ERR Number of keys can't be greater than number of args".into());
+    }
+    let (keys, argv) = rest.split_at(key_count as usize);
+
+    let out_of_memory = cx.shared.config.maxmemory > 0 && !crate::eviction::make_room(cx);
+    let scripts = cx.scripts.take().ok_or(NESTED)?;
+    let flags = scripts.script(sha).map(|script| script.flags).unwrap_or_default();
+    let limits = match limits(cx, &flags, read_only, out_of_memory) {
+        Ok(limits) => limits,
+        Err(error) => {
+            cx.scripts = Some(scripts);
+            return Err(error);
+        }
+    };
+    // SELECT inside of the script is the script's own.
+    let db = cx.client.db;
+    let mut reply = ReplyWriter::new(cx.reply.resp);
+    std::mem::swap(&mut reply, cx.reply);
+    let result = {
+        let mut caller = Caller { cx, limits, wrote: false, writer: ReplyWriter::default() };
+        scripts.run(sha, keys, argv, &mut caller, &mut reply)
+    };
+    std::mem::swap(&mut reply, cx.reply);
+    cx.client.db = db;
+    cx.keys.select(db);
+    cx.scripts = Some(scripts);
+    result.map_err(|error| CommandError::Bytes(error.message))
+}
+
+/// What a running script may not do.
+#[derive(Clone, Copy)]
+struct Limits {
+    read_only: bool,
+    /// Memory was full when it started: commands that need more are refused until it has written.
+    out_of_memory: bool,
+}
+
+/// Checks the flags that the script declares against the state of the server.
+fn limits(
+    cx: &Context<'_>,
+    flags: &ScriptFlags,
+    read_only: bool,
+    out_of_memory: bool,
+) -> CommandResult<Limits> {
+    if !flags.declared {
+        return Ok(Limits { read_only, out_of_memory });
+    }
+    if read_only && !flags.no_writes {
+        return Err("ERR Can not execute a script with write flag using *_ro command.".into());
+    }
+    if !flags.no_writes
+        && let Some(refusal) = &cx.shared.write_refusal
+    {
+        return Err(refusal.clone());
+    }
+    if out_of_memory && !flags.allow_oom && !flags.no_writes {
+        return Err(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+                .into(),
+        );
+    }
+    Ok(Limits { read_only: read_only || flags.no_writes, out_of_memory: out_of_memory && !flags.allow_oom })
+}
+
+/// The server as a script sees it.
+struct Caller<'c, 'a> {
+    cx: &'c mut Context<'a>,
+    limits: Limits,
+    wrote: bool,
+    /// Where each command's reply is made.
+    writer: ReplyWriter,
+}
+
+impl Caller<'_, '_> {
+    fn execute(&mut self, args: Args<'_>) -> CommandResult {
+        let command =
+            table().resolve(args).ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
+        if !command.arity_fits(args.len()) {
+            return Err("ERR Wrong number of args calling Redis command from script".into());
+        }
+        if command.flags.has(Flag::NoScript) {
+            return Err("ERR This Redis command is not allowed from script".into());
+        }
+        let writes = command.flags.has(Flag::Write);
+        if writes && self.limits.read_only {
+            return Err("ERR Write commands are not allowed from read-only scripts.".into());
+        }
+        if writes && let Some(refusal) = &self.cx.shared.write_refusal {
+            return Err(refusal.clone());
+        }
+        if self.limits.out_of_memory && !self.wrote && command.flags.has(Flag::DenyOom) {
+            return Err(CommandError::OutOfMemory);
+        }
+        self.wrote |= writes;
+        let mode = Mode { in_script: true, ..self.cx.mode };
+        let cx = &mut *self.cx;
+        crate::dispatch::call(&mut Context {
+            client: cx.client,
+            keys: cx.keys,
+            reply: &mut self.writer,
+            shared: cx.shared,
+            scripts: None,
+            host: cx.host,
+            command,
+            args,
+            mode,
+        })
+    }
+}
+
+impl ScriptHost for Caller<'_, '_> {
+    fn call(&mut self, args: CommandArgs<'_>, resp: Resp, reply: &mut Vec<u8>) {
+        self.writer.resp = resp;
+        self.writer.out.clear();
+        if let Err(error) = self.execute(Args::new(args)) {
+            self.writer.out.clear();
+            let text = error.text();
+            crate::dispatch::count_error(self.cx, &text);
+            self.writer.error(&*text);
+        }
+        reply.extend_from_slice(self.writer.out.contiguous());
+    }
+
+    fn log(&mut self, level: LogLevel, message: &[u8]) {
+        let level = match level {
+            LogLevel::Debug => host::LogLevel::Debug,
+            LogLevel::Verbose => host::LogLevel::Verbose,
+            LogLevel::Notice => host::LogLevel::Notice,
+            LogLevel::Warning => host::LogLevel::Warning,
+        };
+        self.cx.host.log(level, &String::from_utf8_lossy(message));
+    }
+
+    fn acl_check(&mut self, args: CommandArgs<'_>) -> Option<bool> {
+        table().resolve(Args::new(args)).map(|_| true)
+    }
+}
+
+static SCRIPT: Command = Command {
+    name: "script",
+    arity: -2,
+    group: Group::Scripting,
+    since: "2.6.0",
+    summary: "Loads, looks up and forgets scripts.",
+    complexity: "Depends on the subcommand",
+    subcommands: &[&SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP, &SCRIPT_KILL, &SCRIPT_LOAD],
+    ..COMMAND
+};
+
+static SCRIPT_LOAD: Command = Command {
+    name: "load",
+    arity: 3,
+    group: Group::Scripting,
+    since: "2.6.0",
+    flags: &[Flag::NoScript, Flag::Stale],
+    summary: "Makes a script known, to be run by EVALSHA.",
+    complexity: "O(N) with N the length of the script",
+    syntax: "script:string",
+    run: script_load,
+    ..COMMAND
+};
+
+fn script_load(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
+    let sha = scripts.load(args.at(2), Origin::Load).map_err(|error| CommandError::Bytes(error.message))?;
+    cx.reply.bulk(&sha.hex());
+    Ok(())
+}
+
+static SCRIPT_EXISTS: Command = Command {
+    name: "exists",
+    arity: -3,
+    group: Group::Scripting,
+    since: "2.6.0",
+    flags: &[Flag::NoScript, Flag::Stale],
+    summary: "Says which scripts are known.",
+    complexity: "O(N) with N the number of digests",
+    syntax: "sha1:string [sha1:string ...]",
+    run: script_exists,
+    ..COMMAND
+};
+
+fn script_exists(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let scripts = cx.scripts.as_ref().ok_or(NESTED)?;
+    cx.reply.array(args.len() - 2);
+    for digest in args.from(2) {
+        let known = Sha::parse(digest).is_some_and(|sha| scripts.script(&sha).is_some());
+        cx.reply.int(known.into());
+    }
+    Ok(())
+}
+
+static SCRIPT_FLUSH: Command = Command {
+    name: "flush",
+    arity: -2,
+    group: Group::Scripting,
+    since: "2.6.0",
+    flags: &[Flag::NoScript, Flag::Stale],
+    summary: "Forgets all scripts.",
+    complexity: "O(N) with N the number of scripts",
+    syntax: "[ASYNC | SYNC]",
+    run: script_flush,
+    ..COMMAND
+};
+
+fn script_flush(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    if args.len() > 3 || (args.len() == 3 && !args.is(2, "ASYNC") && !args.is(2, "SYNC")) {
+        return Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".into());
+    }
+    let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
+    scripts.flush().map_err(|error| CommandError::Bytes(error.message))?;
+    cx.reply.ok();
+    Ok(())
+}
+
+static SCRIPT_KILL: Command = Command {
+    name: "kill",
+    arity: 2,
+    group: Group::Scripting,
+    since: "2.6.0",
+    flags: &[Flag::NoScript, Flag::AllowBusy],
+    summary: "Ends the running script.",
+    run: script_kill,
+    ..COMMAND
+};
+
+/// The executor runs a script to its end before it reads the next command, so none is running here.
+fn script_kill(_: &mut Context<'_>, _: Args<'_>) -> CommandResult {
+    Err("NOTBUSY No scripts in execution right now.".into())
+}
+
+static SCRIPT_HELP: Command = Command {
+    name: "help",
+    arity: 2,
+    group: Group::Scripting,
+    since: "5.0.0",
+    flags: &[Flag::Loading, Flag::Stale],
+    summary: "Says what SCRIPT can do.",
+    run: script_help,
+    ..COMMAND
+};
+
+fn script_help(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
+    const LINES: &[&str] = &[
+        "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+        "EXISTS <sha1> [<sha1> ...]",
+        "    Say for each digest whether the script is known.",
+        "FLUSH [ASYNC|SYNC]",
+        "    Forget all scripts.",
+        "KILL",
+        "    End the script that is running.",
+        "LOAD <script>",
+        "    Make a script known and return its digest.",
+        "HELP",
+        "    Print this help.",
+    ];
+    cx.reply.array(LINES.len());
+    LINES.iter().for_each(|line| cx.reply.simple(*line));
+    Ok(())
+}
