@@ -40,6 +40,7 @@ pub mod keyspace;
 pub mod long_double;
 pub mod notify;
 pub mod pubsub;
+pub mod rdb;
 pub mod rng;
 pub mod scripting;
 pub mod shared;
