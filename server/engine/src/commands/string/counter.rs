@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ_UPDATE};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::long_double;
+use crate::long_double::LongDouble;
 use crate::notify::Class;
 use crate::types::Str;
 use crate::value::Value;
@@ -92,10 +92,14 @@ pub(super) static INCRBYFLOAT: Command = Command {
 fn incrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
     let old = match cx.keys.get_mut(key) {
-        Some(value) => value.as_str()?.to_vec(),
-        None => b"0".to_vec(),
+        Some(value) => value.as_str()?.with_bytes(LongDouble::parse).ok_or(CommandError::NotFloat)?,
+        None => LongDouble::from(0),
     };
-    let sum = long_double::add(&old, args.at(2))?;
+    let by = LongDouble::parse(args.at(2)).ok_or(CommandError::NotFloat)?;
+    let sum = old
+        .checked_add(by)
+        .ok_or(CommandError::new("ERR increment would produce NaN or Infinity"))?
+        .to_string();
     // The text is kept as it is printed, even when it is a whole number.
     cx.keys.set_keep_ttl(key, Value::string(sum.as_bytes()));
     cx.changed(key, Class::String, "incrbyfloat");

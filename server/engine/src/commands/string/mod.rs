@@ -50,8 +50,7 @@ pub(super) fn check_length(cx: &Context<'_>, len: usize) -> CommandResult {
 
 /// The string at `key`, made empty when the key is not there; from now on it is changed in place.
 pub(super) fn raw_at<'k>(cx: &'k mut Context<'_>, key: &[u8]) -> CommandResult<&'k mut SharedBuf> {
-    let (value, _) =
-        cx.keys.get_or_insert_with(key, || Value::Str(Str::raw(SharedBuf::with_capacity(0))));
+    let (value, _) = cx.keys.get_or_insert_with(key, || Value::Str(Str::raw(SharedBuf::with_capacity(0))));
     Ok(value.as_str_mut()?.make_raw())
 }
 

@@ -98,7 +98,8 @@ pub(super) struct Unit {
 /// A time to live as an absolute time in milliseconds; it must be positive and fit.
 fn expire_time(cx: &Context<'_>, text: &[u8], unit: Unit) -> CommandResult<i64> {
     let amount = crate::args::parse_i64(text).ok_or(CommandError::NotInteger)?;
-    let invalid = || CommandError::from(format!("ERR invalid expire time in '{}' command", cx.command.full_name));
+    let invalid =
+        || CommandError::from(format!("ERR invalid expire time in '{}' command", cx.command.full_name));
     if amount <= 0 {
         return Err(invalid());
     }

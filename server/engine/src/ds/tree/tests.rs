@@ -175,7 +175,7 @@ fn ranges_by_key_and_by_rank() {
     assert_eq!(tree.count_range(..), 1_000);
     assert_eq!(keys(tree.range_by_rank(3..5)), [30, 40]);
     assert_eq!(keys(tree.range_by_rank(998..usize::MAX)), [9_980, 9_990]);
-    assert_eq!(keys(tree.range_by_rank(5_000..)), []);
+    assert!(keys(tree.range_by_rank(5_000..)).is_empty());
     assert!(tree.range_by_rank(..=200).rev().map(|(key, _)| *key).eq((0..=200).rev().map(|rank| rank * 10)));
     assert_eq!(tree.iter_from_rank(100).len(), 900);
     assert_eq!((tree.at_rank(1_000), tree.at_rank(999)), (None, Some((&9_990, &()))));
