@@ -21,14 +21,13 @@ mod tree;
 
 use std::ops::Range;
 
-use cairn_proto::ReplyWriter;
 use packed::Packed;
 pub use range::{LexBound, LexRange, ScoreBound, ScoreRange};
 use tree::ZsetTree;
 use triomphe::Arc;
 
+use super::element::Elem;
 use crate::config::Config;
-use crate::ds::listpack::Item;
 use crate::ds::size_class::size_class;
 use crate::ds::{HashSeed, Listpack, Member};
 
@@ -93,20 +92,25 @@ impl Zset {
         pairs: impl IntoIterator<Item = (Member, f64)>,
         limits: &Limits,
     ) -> Result<Self, ZsetError> {
-        let tree = ZsetTree::from_pairs(pairs, limits.seed)?;
-        let fits = tree.len() <= limits.entries
-            && tree.iter(0..tree.len()).all(|((_, member), ())| member.len() <= limits.value);
-        if !fits {
-            return Ok(Self(Repr::Tree(Arc::new(tree))));
-        }
-        let mut packed = Packed::new();
-        for ((score, member), ()) in tree.iter(0..tree.len()) {
-            if !packed.has_room_for(member.len()) {
-                return Ok(Self(Repr::Tree(Arc::new(tree))));
+        ZsetTree::from_pairs(pairs, limits.seed).map(|tree| Self::from_tree(tree, limits))
+    }
+
+    fn from_tree(tree: ZsetTree, limits: &Limits) -> Self {
+        let members = || tree.iter(0..tree.len()).map(|((score, member), ())| (member, score.0));
+        if tree.len() <= limits.entries && members().all(|(member, _)| member.len() <= limits.value) {
+            let mut packed = Packed::new();
+            let fits = members().all(|(member, score)| {
+                let fits = packed.has_room_for(member.len());
+                if fits {
+                    packed.append(member, score);
+                }
+                fits
+            });
+            if fits {
+                return Self(Repr::Packed(packed));
             }
-            packed.append(member, score.0);
         }
-        Ok(Self(Repr::Packed(packed)))
+        Self(Repr::Tree(Arc::new(tree)))
     }
 
     /// A set of a listpack from outside (members and scores by turns): checked in full, kept as it is when it is in
@@ -168,22 +172,39 @@ impl Zset {
 
     /// Gives the member this score; returns the one that it had.
     pub fn insert(&mut self, member: &[u8], score: f64, limits: &Limits) -> Option<f64> {
-        debug_assert!(!score.is_nan());
-        if let Repr::Packed(packed) = &mut self.0 {
-            if let Some((pos, old)) = packed.find(member) {
-                if old != score {
-                    packed.delete(pos);
-                    packed.insert(member, score);
-                }
-                return Some(old);
+        self.update(member, limits, |_| Some(score))
+    }
+
+    /// Gives the member the score that `decide` makes of the one that it has, or leaves it alone when that is `None`
+    /// or an equal one; returns the score that it had.
+    pub fn update(
+        &mut self,
+        member: &[u8],
+        limits: &Limits,
+        decide: impl FnOnce(Option<f64>) -> Option<f64>,
+    ) -> Option<f64> {
+        let packed = match &mut self.0 {
+            Repr::Packed(packed) => packed,
+            Repr::Tree(tree) => return Arc::make_mut(tree).update(member, decide),
+        };
+        let found = packed.find(member);
+        let old = found.map(|(_, score)| score);
+        let Some(new) = decide(old) else { return old };
+        debug_assert!(!new.is_nan());
+        if let Some((pos, old)) = found {
+            if old != new {
+                packed.delete(pos);
+                packed.insert(member, new);
             }
-            let fits = packed.len() < limits.entries && member.len() <= limits.value;
-            if fits && packed.has_room_for(member.len()) {
-                packed.insert(member, score);
-                return None;
-            }
+        } else if packed.len() < limits.entries
+            && member.len() <= limits.value
+            && packed.has_room_for(member.len())
+        {
+            packed.insert(member, new);
+        } else {
+            self.make_tree(limits.seed).update(member, |_| Some(new));
         }
-        self.make_tree(limits.seed).insert(member, score)
+        old
     }
 
     /// Takes the member out; returns its score.
@@ -205,7 +226,7 @@ impl Zset {
     // ---- by rank ----
 
     /// The member of this rank.
-    pub fn at_rank(&self, rank: usize) -> Option<(MemberRef<'_>, f64)> {
+    pub fn at_rank(&self, rank: usize) -> Option<(Elem<'_>, f64)> {
         match &self.0 {
             Repr::Packed(packed) => packed.at_rank(rank),
             Repr::Tree(tree) => tree.at_rank(rank),
@@ -237,7 +258,7 @@ impl Zset {
     }
 
     /// How many members stand before the first for which `pred` does not hold. It must hold for none after that.
-    fn partition_point(&self, pred: impl FnMut(f64, MemberRef<'_>) -> bool) -> usize {
+    fn partition_point(&self, pred: impl FnMut(f64, Elem<'_>) -> bool) -> usize {
         match &self.0 {
             Repr::Packed(packed) => packed.partition_point(pred),
             Repr::Tree(tree) => tree.partition_point(pred),
@@ -263,7 +284,7 @@ impl Zset {
 
     /// Visits about `count` members from `cursor` on (0 at first) and returns the next cursor, 0 at the end. A small
     /// set is visited whole.
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(MemberRef<'_>, f64)) -> u64 {
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(Elem<'_>, f64)) -> u64 {
         match &self.0 {
             Repr::Packed(packed) => {
                 packed.iter().for_each(|(member, score)| visit(member, score));
@@ -313,55 +334,31 @@ impl Zset {
     }
 }
 
+/// A sorted set in the making, whose scores may still change: unions.
+pub struct ZsetBuilder(tree::Scores);
+
+impl ZsetBuilder {
+    pub fn new(seed: HashSeed) -> Self {
+        Self(tree::Scores::new(seed))
+    }
+
+    /// The member's score, to be changed; `initial`, and true, when the member is new.
+    pub fn score_mut(&mut self, member: Elem<'_>, initial: f64) -> (&mut f64, bool) {
+        tree::score_mut(&mut self.0, member, initial)
+    }
+
+    /// The set, in the form that fits it. No score may be NaN.
+    pub fn finish(self, limits: &Limits) -> Zset {
+        Zset::from_tree(ZsetTree::from_scores(self.0), limits)
+    }
+}
+
 impl<'a> IntoIterator for &'a Zset {
-    type Item = (MemberRef<'a>, f64);
+    type Item = (Elem<'a>, f64);
     type IntoIter = Iter<'a>;
 
     fn into_iter(self) -> Iter<'a> {
         self.iter()
-    }
-}
-
-/// A member where it is stored.
-#[derive(Clone, Copy, Debug)]
-pub enum MemberRef<'a> {
-    Packed(Item<'a>),
-    Member(&'a Member),
-}
-
-impl<'a> MemberRef<'a> {
-    /// The member's bytes; `buf` lends the room for an integer's digits.
-    pub fn bytes<'b>(&self, buf: &'b mut itoa::Buffer) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        match self {
-            Self::Packed(item) => item.to_bytes(buf),
-            Self::Member(member) => member,
-        }
-    }
-
-    /// The member to be kept; a long one of a large set is shared, not copied.
-    pub fn to_member(&self) -> Member {
-        match self {
-            Self::Packed(item) => Member::from(item.to_bytes(&mut itoa::Buffer::new())),
-            Self::Member(member) => Member::clone(member),
-        }
-    }
-
-    /// A copy of the bytes.
-    pub fn to_vec(&self) -> Vec<u8> {
-        self.bytes(&mut itoa::Buffer::new()).to_vec()
-    }
-
-    /// Writes it as a bulk string; a long one of a large set is shared with the output, not copied.
-    pub fn reply(&self, reply: &mut ReplyWriter) {
-        match self {
-            Self::Packed(Item::Int(int)) => reply.bulk_int(*int),
-            Self::Packed(Item::Str(bytes)) => reply.bulk(bytes),
-            Self::Member(member) if member.len() < cairn_proto::SHARED_BULK_MIN => reply.bulk(member),
-            Self::Member(member) => reply.bulk_shared(member.to_bytes()),
-        }
     }
 }
 
@@ -376,7 +373,7 @@ enum Walk<'a> {
 }
 
 impl<'a> Iterator for Iter<'a> {
-    type Item = (MemberRef<'a>, f64);
+    type Item = (Elem<'a>, f64);
 
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.0 {

@@ -8,7 +8,7 @@ use std::ops;
 use cairn_proto::{DOUBLE_TEXT_MAX, format_double};
 
 use super::tree::ZsetTree;
-use super::{MemberRef, ZsetError};
+use super::{Elem, ZsetError};
 use crate::args::parse_f64;
 use crate::ds::listpack::{self, Item};
 use crate::ds::{HashSeed, Listpack};
@@ -50,7 +50,7 @@ impl Packed {
         let (mut digits, mut next_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
         self.iter().zip(self.iter().skip(1)).all(|((member, score), (next, next_score))| {
             score < next_score
-                || (score == next_score && member.bytes(&mut digits) < next.bytes(&mut next_digits))
+                || (score == next_score && member.to_bytes(&mut digits) < next.to_bytes(&mut next_digits))
         })
     }
 
@@ -68,9 +68,8 @@ impl Packed {
 
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         let mut walk = self.iter().enumerate();
-        walk.find_map(|(rank, (present, score))| match present {
-            MemberRef::Packed(item) if item.eq_bytes(member) => Some((rank, score)),
-            _ => None,
+        walk.find_map(|(rank, (present, score))| {
+            present.with_bytes(|text| text == member).then_some((rank, score))
         })
     }
 
@@ -124,7 +123,7 @@ impl Packed {
         RangeBack { items, left: ranks.len() }
     }
 
-    pub fn at_rank(&self, rank: usize) -> Option<(MemberRef<'_>, f64)> {
+    pub fn at_rank(&self, rank: usize) -> Option<(Elem<'_>, f64)> {
         self.range(rank..rank.saturating_add(1)).next()
     }
 
@@ -135,7 +134,7 @@ impl Packed {
         count
     }
 
-    pub fn partition_point(&self, mut pred: impl FnMut(f64, MemberRef<'_>) -> bool) -> usize {
+    pub fn partition_point(&self, mut pred: impl FnMut(f64, Elem<'_>) -> bool) -> usize {
         self.iter().take_while(|&(member, score)| pred(score, member)).count()
     }
 
@@ -158,12 +157,12 @@ pub(super) struct Range<'a> {
 }
 
 impl<'a> Iterator for Range<'a> {
-    type Item = (MemberRef<'a>, f64);
+    type Item = (Elem<'a>, f64);
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let member = self.items.next()?;
-        Some((MemberRef::Packed(member), score_of(self.items.next()?)))
+        Some((Elem::from(member), score_of(self.items.next()?)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -178,12 +177,12 @@ pub(super) struct RangeBack<'a> {
 }
 
 impl<'a> Iterator for RangeBack<'a> {
-    type Item = (MemberRef<'a>, f64);
+    type Item = (Elem<'a>, f64);
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
         let score = score_of(self.items.next_back()?);
-        Some((MemberRef::Packed(self.items.next_back()?), score))
+        Some((Elem::from(self.items.next_back()?), score))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::MemberRef;
+use super::Elem;
 
 /// One end of a range of scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,7 +51,7 @@ pub struct LexRange<'a> {
 
 impl LexBound<'_> {
     /// As a minimum: is this member too low?
-    pub(super) fn excludes_below(&self, member: MemberRef<'_>) -> bool {
+    pub(super) fn excludes_below(&self, member: Elem<'_>) -> bool {
         match self {
             Self::Lowest => false,
             Self::Highest => true,
@@ -61,7 +61,7 @@ impl LexBound<'_> {
     }
 
     /// As a maximum: is this member too high?
-    pub(super) fn excludes_above(&self, member: MemberRef<'_>) -> bool {
+    pub(super) fn excludes_above(&self, member: Elem<'_>) -> bool {
         match self {
             Self::Lowest => true,
             Self::Highest => false,
@@ -71,6 +71,6 @@ impl LexBound<'_> {
     }
 }
 
-fn compare(member: MemberRef<'_>, text: &[u8]) -> Ordering {
-    member.bytes(&mut itoa::Buffer::new()).cmp(text)
+fn compare(member: Elem<'_>, text: &[u8]) -> Ordering {
+    member.to_bytes(&mut itoa::Buffer::new()).cmp(text)
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ds::listpack::Item;
 
 const SEED: HashSeed = HashSeed::new([1, 2, 3, 4]);
 

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::{MemberRef, ZsetError};
+use super::{Elem, ZsetError};
 use crate::ds::{CowTree, Dict, Entry, HashSeed, Member, tree};
 
 /// A score that is a number, so that it has an order.
@@ -31,7 +31,7 @@ impl PartialEq for Score {
 impl Eq for Score {}
 
 #[derive(Clone, Debug)]
-struct ScoredMember {
+pub(super) struct ScoredMember {
     member: Member,
     score: f64,
 }
@@ -42,6 +42,7 @@ impl Entry for ScoredMember {
     }
 }
 
+pub(super) type Scores = Dict<ScoredMember>;
 pub(super) type OrderKey = (Score, Member);
 pub(super) type Iter<'a> = tree::Iter<'a, OrderKey, ()>;
 
@@ -49,7 +50,7 @@ const _: () = assert!(size_of::<ScoredMember>() == 24 && size_of::<(OrderKey, ()
 
 #[derive(Clone, Debug)]
 pub(super) struct ZsetTree {
-    scores: Dict<ScoredMember>,
+    scores: Scores,
     order: CowTree<OrderKey, ()>,
 }
 
@@ -64,7 +65,7 @@ impl ZsetTree {
     ) -> Result<Self, ZsetError> {
         let mut scores = Dict::new(seed);
         let pairs = pairs.into_iter();
-        let mut order: Vec<OrderKey> = Vec::with_capacity(pairs.size_hint().0);
+        let mut order = Vec::with_capacity(pairs.size_hint().0);
         for (member, score) in pairs {
             if score.is_nan() {
                 return Err(ZsetError::BadScore);
@@ -74,9 +75,19 @@ impl ZsetTree {
             }
             order.push((Score(score), member));
         }
+        Ok(Self::from_parts(scores, order))
+    }
+
+    pub fn from_scores(scores: Scores) -> Self {
+        let order = scores.iter().map(|entry| (Score(entry.score), entry.member.clone())).collect();
+        Self::from_parts(scores, order)
+    }
+
+    /// The same pairs twice, `order` in any order.
+    fn from_parts(scores: Scores, mut order: Vec<OrderKey>) -> Self {
         // Notices runs: O(n) for what was sorted either way.
         order.sort();
-        Ok(Self { scores, order: CowTree::from_sorted(order.into_iter().map(|key| (key, ()))) })
+        Self { scores, order: CowTree::from_sorted(order.into_iter().map(|key| (key, ()))) }
     }
 
     pub fn len(&self) -> usize {
@@ -93,24 +104,23 @@ impl ZsetTree {
         Some((rank, score))
     }
 
-    pub fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
+    /// See [`super::Zset::update`].
+    pub fn update(&mut self, member: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) -> Option<f64> {
         let hash = self.scores.hash(member);
-        let make = || ScoredMember { member: Member::from(member), score };
+        let old = self.scores.get_hashed(hash, member).map(|entry| entry.score);
+        let Some(new) = decide(old).filter(|&new| old != Some(new)) else { return old };
+        debug_assert!(!new.is_nan());
+        let make = || ScoredMember { member: Member::from(member), score: new };
         let (entry, made) = self.scores.get_or_insert_with_hashed(hash, member, make);
-        let old = std::mem::replace(&mut entry.score, score);
         if made {
-            self.order.insert((Score(score), entry.member.clone()), ());
-            return None;
-        }
-        if old != score {
+            self.order.insert((Score(new), entry.member.clone()), ());
+        } else {
+            let old = std::mem::replace(&mut entry.score, new);
             let ((_, stored), ()) =
                 self.order.remove_by(to(old, member)).expect("scores and order hold the same pairs");
-            self.order.insert((Score(score), stored), ());
-        } else {
-            // 0 and -0: what was there stays, in both halves.
-            entry.score = old;
+            self.order.insert((Score(new), stored), ());
         }
-        Some(old)
+        old
     }
 
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
@@ -119,7 +129,7 @@ impl ZsetTree {
         Some(score)
     }
 
-    pub fn at_rank(&self, rank: usize) -> Option<(MemberRef<'_>, f64)> {
+    pub fn at_rank(&self, rank: usize) -> Option<(Elem<'_>, f64)> {
         self.order.at_rank(rank).map(element)
     }
 
@@ -134,12 +144,12 @@ impl ZsetTree {
         })
     }
 
-    pub fn partition_point(&self, mut pred: impl FnMut(f64, MemberRef<'_>) -> bool) -> usize {
-        self.order.partition_point(|(score, member)| pred(score.0, MemberRef::Member(member)))
+    pub fn partition_point(&self, mut pred: impl FnMut(f64, Elem<'_>) -> bool) -> usize {
+        self.order.partition_point(|(score, member)| pred(score.0, Elem::Member(member)))
     }
 
-    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(MemberRef<'_>, f64)) -> u64 {
-        self.scores.scan(cursor, count, &mut |entry| visit(MemberRef::Member(&entry.member), entry.score))
+    pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(Elem<'_>, f64)) -> u64 {
+        self.scores.scan(cursor, count, &mut |entry| visit(Elem::Member(&entry.member), entry.score))
     }
 
     pub fn heap_size(&self, samples: usize) -> usize {
@@ -151,8 +161,17 @@ impl ZsetTree {
     }
 }
 
-pub(super) fn element<'a>(((score, member), ()): (&'a OrderKey, &'a ())) -> (MemberRef<'a>, f64) {
-    (MemberRef::Member(member), score.0)
+/// See [`super::ZsetBuilder::score_mut`].
+pub(super) fn score_mut<'a>(scores: &'a mut Scores, member: Elem<'_>, initial: f64) -> (&'a mut f64, bool) {
+    let mut digits = itoa::Buffer::new();
+    let text = member.to_bytes(&mut digits);
+    let make = || ScoredMember { member: member.to_member(), score: initial };
+    let (entry, made) = scores.get_or_insert_with(text, make);
+    (&mut entry.score, made)
+}
+
+pub(super) fn element<'a>(((score, member), ()): (&'a OrderKey, &'a ())) -> (Elem<'a>, f64) {
+    (Elem::Member(member), score.0)
 }
 
 /// The way to this pair in the order.
