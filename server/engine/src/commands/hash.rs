@@ -1,5 +1,27 @@
-//! (being written)
+//! Hashes.
+
+mod read;
+mod write;
 
 use crate::command::Command;
+pub(super) use read::random_count;
 
-pub(super) const COMMANDS: &[&Command] = &[];
+/// Every command of the family.
+pub(super) const COMMANDS: &[&Command] = &[
+    &read::HEXISTS,
+    &read::HGET,
+    &read::HGETALL,
+    &read::HKEYS,
+    &read::HLEN,
+    &read::HMGET,
+    &read::HRANDFIELD,
+    &read::HSCAN,
+    &read::HSTRLEN,
+    &read::HVALS,
+    &write::HDEL,
+    &write::HINCRBY,
+    &write::HINCRBYFLOAT,
+    &write::HMSET,
+    &write::HSET,
+    &write::HSETNX,
+];

@@ -8,6 +8,7 @@ mod hyperloglog;
 mod keys;
 mod list;
 mod pubsub;
+mod scanning;
 mod scripting;
 pub(crate) mod server;
 mod set;

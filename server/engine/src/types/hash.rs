@@ -229,6 +229,25 @@ impl Hash {
         }
     }
 
+    /// Visits `count` random fields, each drawn from all of them.
+    pub fn draw(&self, count: usize, rng: &Rng, mut visit: impl FnMut(Elem<'_>, Elem<'_>)) {
+        let len = self.len() as u64;
+        if len == 0 {
+            return;
+        }
+        match self {
+            // One walk, not one for each field.
+            Self::Packed(_) if count > 1 => {
+                let pairs: Vec<_> = self.iter().collect();
+                for _ in 0..count {
+                    let (field, value) = pairs[rng.below(len) as usize];
+                    visit(field, value);
+                }
+            }
+            _ => (0..count).map_while(|_| self.random(rng)).for_each(|(field, value)| visit(field, value)),
+        }
+    }
+
     /// One step of HSCAN: visits about `count` fields (all, while it is compact); the next cursor, 0 at the end.
     pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(Elem<'_>, Elem<'_>)) -> u64 {
         match self {

@@ -124,6 +124,16 @@ fn random_fields_are_uniform_in_both_encodings() {
         assert!(hits.values().all(|&n| n.abs_diff(expected) < expected / 7), "{hits:?}");
     }
     assert!(Hash::new().random(&rng).is_none());
+    Hash::new().draw(3, &rng, |_, _| panic!("nothing to draw"));
+    for fields in [5, 500] {
+        let hash = filled(fields);
+        let mut drawn = HashMap::<i64, usize>::new();
+        hash.draw(ROUNDS, &rng, |field, value| {
+            assert!(hash.get(&field.to_vec()).is_some_and(|v| v.to_vec() == value.to_vec()));
+            *drawn.entry(value.as_int().expect("filled with integers")).or_default() += 1;
+        });
+        assert_eq!((drawn.len(), drawn.values().sum::<usize>()), (fields, ROUNDS));
+    }
 }
 
 #[test]

@@ -253,6 +253,22 @@ impl Set {
         }
     }
 
+    /// Visits `count` random members, each drawn from all of them.
+    pub fn draw(&self, count: usize, rng: &Rng, mut visit: impl FnMut(Elem<'_>)) {
+        let len = self.len() as u64;
+        if len == 0 {
+            return;
+        }
+        match self {
+            // One walk, not one for each member.
+            Self::Packed(_) if count > 1 => {
+                let members: Vec<_> = self.iter().collect();
+                (0..count).for_each(|_| visit(members[rng.below(len) as usize]));
+            }
+            _ => (0..count).map_while(|_| self.random(rng)).for_each(visit),
+        }
+    }
+
     /// Takes a uniformly random member out.
     pub fn pop(&mut self, rng: &Rng) -> Option<Member> {
         let member = self.random(rng)?.to_member();

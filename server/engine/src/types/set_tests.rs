@@ -167,6 +167,9 @@ fn random_members_are_uniform_in_every_encoding() {
             *hits.entry(set.random(&rng).expect("not empty").to_vec()).or_default() += 1;
         }
         assert_eq!(hits.len(), set.len());
+        let mut drawn = 0;
+        set.draw(HITS, &rng, |member| drawn += usize::from(set.contains(member)));
+        assert_eq!(drawn, HITS);
         assert!(hits.values().all(|&n| n.abs_diff(HITS) < HITS / 7), "{hits:?}");
     }
     assert!(set_of([]).random(&rng).is_none());
