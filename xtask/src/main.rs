@@ -1,1 +1,223 @@
-fn main() {}
+//! Developer commands: `cargo xtask …`. `.ci/run` calls the same `verify` that people call.
+
+mod steps;
+mod tidy;
+mod tools;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use steps::{Steps, cargo};
+
+/// How long verify fuzzes each target. `cargo xtask fuzz` goes on for as long as it is told.
+const VERIFY_FUZZ_SECONDS: &str = "5";
+/// The targets of `tests/src/bin/fuzz.rs`.
+const FUZZ_TARGETS: &[&str] = &["request", "reply", "log"];
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Developer commands of Cairn")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must hold before a change is merged; changes no file of the tree
+    Verify,
+    /// Format, and apply clippy's suggestions
+    Fix,
+    /// The golden scripts (tests/README.md)
+    Golden {
+        /// Only scripts whose path contains this
+        filter: Option<String>,
+        /// Whom to ask; all of them if not given
+        #[arg(long, value_enum)]
+        target: Option<Target>,
+        /// Record what --target answers in place of comparing
+        #[arg(long, requires = "target")]
+        bless: bool,
+    },
+    /// The use cases with redis-py; further arguments go to pytest
+    UseCases {
+        /// Whom to ask
+        #[arg(long, value_enum, default_value = "cairn")]
+        target: Target,
+        #[arg(last = true)]
+        pytest: Vec<String>,
+    },
+    /// Cut the power at every write and sync, damage every byte: the crash tests at full length
+    Crash,
+    /// Throw mutated inputs at a decoder
+    Fuzz {
+        #[arg(value_parser = FUZZ_TARGETS.to_vec())]
+        target: String,
+        #[arg(long, default_value = "60")]
+        seconds: String,
+        /// Repeat the run that printed this seed
+        #[arg(long)]
+        seed: Option<String>,
+        /// Run just this file
+        #[arg(long)]
+        input: Option<PathBuf>,
+    },
+    /// The style that no compiler checks: crate arrows, where files are synced, lengths, paths in ARCHITECTURE.md
+    Tidy,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Target {
+    /// The engine in the test process
+    Engine,
+    /// A cairn-server of this build, or the one at CAIRN_TEST_ADDR
+    Cairn,
+    /// The redis-server of this machine, or REDIS_SERVER_BIN
+    Redis,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Target::Engine => "engine",
+            Target::Cairn => "cairn",
+            Target::Redis => "redis",
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match run(Options::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the workspace")?;
+    std::env::set_current_dir(root)?;
+    match command {
+        Command::Verify => verify(),
+        Command::Fix => fix(),
+        Command::Golden { filter, target, bless } => golden(filter, target, bless),
+        Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
+        Command::Crash => crash(),
+        Command::Fuzz { target, seconds, seed, input } => fuzz(&target, &seconds, seed, input),
+        Command::Tidy => tidy::check(Path::new(".")),
+    }
+}
+
+/// Quick checks first: what is wrong is said soon.
+fn verify() -> anyhow::Result<()> {
+    let before = tools::tree_state()?;
+    let mut steps = Steps::new();
+    steps.cargo("format", &["fmt", "--all", "--check"], "cargo xtask fix")?;
+    steps.call("tidy", || tidy::check(Path::new(".")))?;
+    steps.cargo(
+        "clippy",
+        &["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        "cargo xtask fix, then by hand what is left",
+    )?;
+    steps.call("tools", || {
+        tools::ensure_redis()?;
+        tools::ensure_python().map(drop)
+    })?;
+    build_server(&mut steps)?;
+    match tools::has_nextest() {
+        true => {
+            steps.cargo("tests", &["nextest", "run", "--locked", "--workspace"], "the failures are above")?
+        }
+        false => {
+            println!("    cargo-nextest is not installed: cargo test takes its place, a little slower");
+            let args = ["test", "--quiet", "--locked", "--workspace", "--lib", "--bins", "--tests"];
+            steps.cargo("tests", &args, "the failures are above")?;
+        }
+    }
+    steps.cargo("doctests", &["test", "--quiet", "--locked", "--workspace", "--doc"], "see above")?;
+    use_cases(&mut steps, Target::Cairn, &[])?;
+    for target in FUZZ_TARGETS {
+        let args = ["run", "--quiet", "--locked", "-p", "cairn-tests", "--bin", "fuzz", "--", target];
+        let args = [&args[..], &["--seconds", VERIFY_FUZZ_SECONDS]].concat();
+        steps.cargo(&format!("fuzz {target}"), &args, "the input is named above")?;
+    }
+    steps.call("tree", || tools::expect_tree_state(&before))?;
+    steps.done("verified");
+    Ok(())
+}
+
+fn fix() -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    let clippy = ["clippy", "--workspace", "--all-targets", "--fix", "--allow-dirty", "--allow-staged"];
+    steps.cargo("clippy", &clippy, "by hand what clippy cannot repair")?;
+    steps.cargo("format", &["fmt", "--all"], "what does not parse cannot be formatted")
+}
+
+fn golden(filter: Option<String>, target: Option<Target>, bless: bool) -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    if target.is_none_or(|target| target == Target::Cairn) {
+        build_server(&mut steps)?;
+    }
+    if target.is_none_or(|target| target == Target::Redis) {
+        tools::ensure_redis()?;
+    }
+    // The tests' names begin with the target: engine::zset, redis::zset.
+    let names = target.map_or(String::new(), |target| format!("{}::", target.name()));
+    let mut command = cargo(&["test", "--quiet", "-p", "cairn-tests", "--test", "golden", "--", &names]);
+    command.env("CAIRN_GOLDEN_FILTER", filter.unwrap_or_default()).env("RUST_BACKTRACE", "0");
+    if bless {
+        command.env("CAIRN_GOLDEN_BLESS", "1");
+    }
+    steps.run("golden scripts", command, "lines with - were expected, + came in their place")
+}
+
+fn use_cases(steps: &mut Steps, target: Target, pytest: &[String]) -> anyhow::Result<()> {
+    anyhow::ensure!(target != Target::Engine, "the use cases need a server: --target cairn or redis");
+    if target == Target::Cairn {
+        build_server(steps)?;
+    }
+    let mut command = tools::ensure_python()?;
+    command.args(["-m", "pytest", "--quiet", "tests/use_cases", "--server", target.name()]).args(pytest);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    if std::env::var_os("CAIRN_SERVER_BIN").is_none() {
+        command.env("CAIRN_SERVER_BIN", tools::target_dir().join("debug").join("cairn-server"));
+    }
+    steps.run("use cases", command, "the failures are above")
+}
+
+/// The tests with `crash` in their names; `verify` runs the same ones, unoptimised and at their default length.
+fn crash() -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    steps.cargo(
+        "cairn-server",
+        &["build", "--release", "-p", "cairn-server", "--bins"],
+        "see the compiler's errors",
+    )?;
+    let mut command = cargo(&["test", "--quiet", "--release", "-p", "cairn-storage", "-p", "cairn-tests"]);
+    command.args(["--lib", "--tests", "--", "crash"]).env("CAIRN_CRASH_FULL", "1");
+    steps.run("crash", command, "the failing cut is named above, with the seed that repeats it")
+}
+
+fn fuzz(target: &str, seconds: &str, seed: Option<String>, input: Option<PathBuf>) -> anyhow::Result<()> {
+    let args = ["run", "--quiet", "--profile", "fuzz", "-p", "cairn-tests", "--bin", "fuzz", "--", target];
+    let mut command = cargo(&args);
+    command.args(["--seconds", seconds]);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed]);
+    }
+    if let Some(input) = input {
+        command.arg("--input").arg(input);
+    }
+    Steps::new().run(&format!("fuzz {target}"), command, "the input is named above")
+}
+
+/// The binary that the tests start.
+fn build_server(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.cargo(
+        "cairn-server",
+        &["build", "--locked", "-p", "cairn-server", "--bins"],
+        "see the compiler's errors",
+    )
+}
