@@ -40,8 +40,8 @@
 //!   and no payload can contain one by chance or by malice.
 //! - The dropped bytes are overwritten with zeros and synced before the first append. Otherwise a new record could end
 //!   just where an old one begins, and a later recovery would take the old one for its successor.
-//! - Before the first append everything recovered is synced too: after `kill -9` it may be in the page cache
-//!   only, and the next record will claim that it is safe.
+//! - Before the first append everything recovered behind the last mark is written again and synced: after `kill -9`, or
+//!   after a sync that failed, it may be in the page cache only, and the next record will claim that it is safe.
 //! - A segment file gets its name after its header and preamble have been synced, and is used after the
 //!   directory has been synced. So a named segment with a broken beginning is damage, never a trace of a crash.
 //! - What it cannot tell: damage in the *last* group, after which nothing has been written. It looks exactly like

@@ -298,10 +298,13 @@ pub(super) fn repair(
     // an old one begins would bring the old one back to life.
     overwrite_with_zeros(&*file, newest.end, scan.written_until).map_err(LogError::io("clean", &path))?;
     // After kill -9 the records may be in the page cache alone. What is written from now on says that they were
-    // synced, so they have to be.
+    // synced, so they have to be. And if the process ended because a sync failed, the kernel may take the pages for clean
+    // although they never reached the disk, and a sync would do nothing: so they are written again.
     for segment in scan.shelf.segments.iter().filter(|segment| segment.end_position() > scan.synced) {
         let path = dir.join(segment.name());
         let file = disk.open(&path, Access::ReadWrite).map_err(LogError::io("open", &path))?;
+        let from = scan.synced.saturating_sub(segment.header.base).max(SEGMENT_HEADER_LEN as u64);
+        write_again(&*file, from, segment.end).map_err(LogError::io("write", &path))?;
         file.sync_data().map_err(LogError::io("sync", &path))?;
     }
     file.sync_data().map_err(LogError::io("sync", &path))?;
@@ -330,6 +333,22 @@ pub(super) fn overwrite_with_zeros(file: &dyn DiskFile, from: u64, until: u64) -
         let step = (until - offset).min(STEP as u64);
         file.write_at(offset, &[std::io::IoSlice::new(&zeros[..step as usize])])?;
         offset += step;
+    }
+    Ok(())
+}
+
+/// Writes what can be read.
+fn write_again(file: &dyn DiskFile, from: u64, until: u64) -> std::io::Result<()> {
+    let mut buffer = vec![0; (until - from).min(1 << 20) as usize];
+    let mut offset = from;
+    while offset < until {
+        let step = (until - offset).min(buffer.len() as u64);
+        let read = file.read_at(offset, &mut buffer[..step as usize])?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(offset, &[std::io::IoSlice::new(&buffer[..read])])?;
+        offset += read as u64;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A crash at any moment loses nothing that was acknowledged and invents nothing.
 
-use cairn_storage::disk::SimDisk;
+use cairn_storage::disk::{Fault, SimDisk};
 use cairn_storage::log::LogError;
 
 use crate::model::{History, Step, open, recorded_workload};
@@ -99,4 +99,27 @@ fn kill_minus_nine_loses_nothing_that_was_written() {
     // And recovery has synced it: the power may fail now.
     disk.crash();
     reopen(&disk, &mut history, "killed, then without power");
+}
+
+#[test]
+fn when_the_process_ends_at_any_operation_and_the_power_fails_later_nothing_acknowledged_is_lost() {
+    // What the dead process has not synced can still be read at the next start, and must not be taken for safe: neither
+    // names nor bytes, not even those that a failed sync has made look clean.
+    let steps = recorded_workload();
+    for seed in 0..seeds() {
+        for nth in 1..=operations_of(&steps) {
+            let context = format!("seed {seed}, ended at {nth}");
+            let disk = SimDisk::new(seed << 32 | nth);
+            let mut history = History::new();
+            disk.fail(nth, Fault::Io);
+            run(&disk, &mut history, &steps).expect_err(&context);
+            let (mut log, recovered) = open(&disk).unwrap_or_else(|error| panic!("{context}: {error}"));
+            history.check(&log, &recovered, &context);
+            for step in [Step::Append(vec![100, 600]), Step::Sync, Step::Append(vec![600; 2])] {
+                history.run(&mut log, &step).unwrap();
+            }
+            disk.crash();
+            reopen(&disk, &mut history, &format!("{context}, then without power"));
+        }
+    }
 }

@@ -95,6 +95,27 @@ fn no_room_at_any_operation_leaves_the_log_as_it_was_or_stops_it() {
     assert!(recovered_from > 20, "{recovered_from}");
 }
 
+#[test]
+fn remains_of_a_write_that_ran_out_of_room_do_not_come_back() {
+    let payload = [7; 600];
+    let three: Vec<_> = (1..=3).map(|index| (index, [&payload[..]])).collect();
+    let three: Vec<Record<'_>> =
+        three.iter().map(|(index, payload)| Record::entry(*index, 1, payload)).collect();
+    for seed in 0..20 {
+        // A file system that copies on write: some of the group is there when the room ends.
+        let disk = SimDisk::new(seed);
+        let (mut log, _) = open(&disk).unwrap();
+        disk.fail(disk.operations() + 1, Fault::Full);
+        assert!(matches!(log.append(&three), Err(LogError::Full { .. })));
+        // A record as long as the first one of those that were refused.
+        log.append(&[Record::entry(1, 1, &[&[8; 600]])]).unwrap();
+        drop(log);
+        let (log, recovered) = open(&disk).unwrap();
+        assert_eq!((recovered.last_index, recovered.torn), (1, None), "seed {seed}");
+        assert_eq!(log.read(1).unwrap().next().unwrap().unwrap().payload, [8; 600][..]);
+    }
+}
+
 fn last_index(history: &History) -> u64 {
     let mut said = crate::model::Said::nothing();
     history.records.iter().for_each(|record| said.take(record));

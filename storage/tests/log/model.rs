@@ -45,6 +45,8 @@ pub enum Step {
     /// Purge so many entries from the beginning.
     Purge(u64),
     Sync,
+    /// Entries that are appended while what came before them is being synced.
+    SyncAround(Vec<usize>),
     Mark,
     Spare,
 }
@@ -167,6 +169,16 @@ impl History {
                 self.acknowledged = self.records.len();
                 Ok(())
             }
+            Step::SyncAround(lengths) => {
+                let sync = log.begin_sync()?;
+                let before = self.records.len();
+                self.run(log, &Step::Append(lengths.clone()))?;
+                if let Some(sync) = sync {
+                    log.end_sync(sync.run())?;
+                }
+                self.acknowledged = before;
+                Ok(())
+            }
             Step::Mark => {
                 self.submit(Kind::Committed, 0, 0, Vec::new());
                 log.mark()?;
@@ -255,6 +267,8 @@ pub fn recorded_workload() -> Vec<Step> {
         Append(vec![20_000]),
         Sync,
         Append(vec![64]),
+        SyncAround(vec![200, 800]),
+        Append(vec![700, 20]),
         Append(vec![5000, 5000, 5000, 5000]),
         Sync,
         Purge(9),
@@ -274,6 +288,7 @@ pub fn recorded_workload() -> Vec<Step> {
         Append(vec![1, 2, 3]),
         Sync,
         Append(vec![6000; 6]),
+        SyncAround(vec![6000; 6]),
         Append(vec![6000; 6]),
         Sync,
     ]

@@ -11,6 +11,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => vec(prop_oneof![0..200usize, 400..600usize, 0..9000usize], 1..6).prop_map(Step::Append),
         4 => Just(Step::Sync),
+        1 => vec(0..2000usize, 1..4).prop_map(Step::SyncAround),
         1 => any::<u8>().prop_map(Step::Vote),
         1 => (0..20u64).prop_map(Step::Truncate),
         1 => Just(Step::Committed),
