@@ -3,17 +3,17 @@
 //! ```text
 //! segment := header(64) preamble record* zero*
 //!
-//! header   0        8        12       16       24       32       40       48       56      60     64
-//!          ├────────┼────────┼────────┼────────┼────────┼────────┼────────┼────────┼───────┼──────┤
-//!          │"CAIRNLOG" version│ crc32  │segment │ next   │ base   │ synced │ salt   │ first │ zero │
-//!          │        │  u32   │        │id  u64 │index   │position│ before │  u64   │record │      │
-//!          └────────┴────────┴────────┴────────┴────────┴────────┴────────┴────────┴───────┴──────┘
+//! header    0        8        12       16       24       32       40       48       56       60      64
+//!           ┌────────┬────────┬────────┬────────┬────────┬────────┬────────┬────────┬────────┬───────┐
+//!           │ magic  │version │ crc32  │ segment│ next   │ base   │ synced │ salt   │ first  │ zeros │
+//!           │CAIRNLOG│  u32   │  u32   │ id u64 │ index  │position│ before │  u64   │ record │       │
+//!           └────────┴────────┴────────┴────────┴────────┴────────┴────────┴────────┴────────┴───────┘
 //!
-//! record   0        4        8        12   13   14      16       24       32       40
-//!          ├────────┼────────┼────────┼────┼────┼───────┼────────┼────────┼────────┼─────────┬─────┐
-//!          │ length │ header │payload │kind│zero│ group │ index  │ term   │ synced │ payload │ pad │
-//!          │  u32   │ crc32  │ crc32  │ u8 │ u8 │  u16  │  u64   │  u64   │ before │         │ to 8│
-//!          └────────┴────────┴────────┴────┴────┴───────┴────────┴────────┴────────┴─────────┴─────┘
+//! record    0        4        8        12   13   14      16       24       32       40        length
+//!           ┌────────┬────────┬────────┬────┬────┬───────┬────────┬────────┬────────┬─────────┬──────┐
+//!           │ length │ header │ payload│kind│zero│ group │ index  │ term   │ synced │ payload │ pad  │
+//!           │  u32   │ crc32  │ crc32  │ u8 │ u8 │  u16  │  u64   │  u64   │ before │         │ to 8 │
+//!           └────────┴────────┴────────┴────┴────┴───────┴────────┴────────┴────────┴─────────┴──────┘
 //! ```
 //!
 //! - `length` counts header and payload, not the padding. It is never 0 in a record, so the zeros of a preallocated

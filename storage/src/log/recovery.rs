@@ -282,10 +282,10 @@ pub(super) fn repair(
     scan: &mut Scan,
     segment_bytes: u64,
 ) -> Result<Arc<dyn DiskFile>, LogError> {
-    // Newest first and one by one, or a crash leaves a gap in front of a segment that should be gone.
-    for file in scan.doomed.iter().rev() {
+    // In any order, and the directory is synced below: if a crash brings some of them back, their marks say once more
+    // that they go.
+    for file in &scan.doomed {
         disk.remove(file).map_err(LogError::io("remove", file))?;
-        disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
     }
     let newest = scan.shelf.segments.last_mut().expect("a scan has a segment");
     let path = dir.join(segment_name(newest.header.id));

@@ -165,7 +165,8 @@ struct Inbox {
 
 impl LogWriter {
     /// Starts the thread. `notify` is called, from that thread, after `written` or `synced` has advanced and after
-    /// each change of state; it must be quick and must not call back.
+    /// each change of state (a failure in [`append_now`](LogWriter::append_now) is told from there); it must be quick and
+    /// must not call back.
     pub fn start(log: Log, policy: SyncPolicy, notify: Box<dyn Fn() + Send + Sync>) -> LogWriter {
         let reader = log.reader();
         let shared = Arc::new(Shared {

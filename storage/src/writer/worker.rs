@@ -181,7 +181,14 @@ impl Worker {
         self.purge = self.purge.max(work.purge);
         self.purge(&mut log)?;
         self.sync(&mut log, work.flush.is_some() || work.shutdown)?;
-        if work.shutdown && self.waiting.is_empty() {
+        if work.shutdown && !self.waiting.is_empty() {
+            let entries = self.waiting.len();
+            tracing::error!(
+                entries,
+                "the disk is full and the writer ends: entries that were never released are dropped"
+            );
+        } else if work.shutdown {
+            // Recovery can then tell damage to the last group from a torn write. If there is no room, it goes without.
             match log.mark() {
                 Err(error) if !error.leaves_log_intact() => return Err(error),
                 _ => {}
