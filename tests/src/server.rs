@@ -17,6 +17,8 @@ pub struct Server {
     process: Child,
     addr: SocketAddr,
     dir: tempfile::TempDir,
+    binary: PathBuf,
+    flags: Vec<String>,
 }
 
 impl Server {
@@ -56,29 +58,37 @@ impl Server {
     fn start_once(binary: &Path, extra: &[&str]) -> anyhow::Result<Server> {
         let dir = tempfile::tempdir()?;
         let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let log_path = dir.path().join("server.out");
-        let log = File::create(&log_path)?;
-        let process = Command::new(binary)
-            .args(["--port", &addr.port().to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--enable-debug-command", "yes"])
-            .arg("--dir")
-            .arg(dir.path())
-            .args(extra)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", binary.display()))?;
-        let mut server = Server { process, addr, dir };
+        let flags: Vec<String> = extra.iter().map(|&flag| flag.to_owned()).collect();
+        let process = spawn(binary, addr, dir.path(), &flags)?;
+        let mut server = Server { process, addr, dir, binary: binary.to_owned(), flags };
+        server.wait_until_it_serves()?;
+        Ok(server)
+    }
+
+    /// `kill -9`: whatever the process had in memory is gone.
+    pub fn kill(&mut self) {
+        // Either fails only if the process has ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts the server again, on the same directory and port.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.kill();
+        self.process = spawn(&self.binary, self.addr, self.dir.path(), &self.flags)?;
+        self.wait_until_it_serves()
+    }
+
+    fn wait_until_it_serves(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
-            if server.answers_ping() {
-                return Ok(server);
+            if self.answers_ping() {
+                return Ok(());
             }
-            let exited = server.process.try_wait()?;
+            let exited = self.process.try_wait()?;
             if exited.is_some() || started.elapsed() > START_LIMIT {
-                let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-                bail!("{} does not serve ({exited:?}):\n{log}", binary.display());
+                let log = std::fs::read_to_string(self.dir.path().join(LOG)).unwrap_or_default();
+                bail!("{} does not serve ({exited:?}):\n{log}", self.binary.display());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -102,10 +112,26 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Either fails only if the process has ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
     }
+}
+
+/// What a server prints, in its directory.
+const LOG: &str = "server.out";
+
+fn spawn(binary: &Path, addr: SocketAddr, dir: &Path, flags: &[String]) -> anyhow::Result<Child> {
+    let log = File::options().create(true).append(true).open(dir.join(LOG))?;
+    Command::new(binary)
+        .args(["--port", &addr.port().to_string(), "--bind", "127.0.0.1", "--save", ""])
+        .args(["--enable-debug-command", "yes"])
+        .arg("--dir")
+        .arg(dir)
+        .args(flags)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}", binary.display()))
 }
 
 /// `CAIRN_SERVER_BIN`, or the binary that lies beside this test in cargo's target directory.
