@@ -47,8 +47,11 @@ enum Command {
         #[arg(last = true)]
         pytest: Vec<String>,
     },
-    /// Cut the power at every write and sync, damage every byte: the crash tests at full length
-    Crash,
+    /// Cut the power at every write and sync, damage every byte: the crash tests, with more seeds than verify
+    Crash {
+        #[arg(long, default_value = "30")]
+        seeds: String,
+    },
     /// Throw mutated inputs at a decoder
     Fuzz {
         #[arg(value_parser = FUZZ_TARGETS.to_vec())]
@@ -104,7 +107,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fix => fix(),
         Command::Golden { filter, target, bless } => golden(filter, target, bless),
         Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
-        Command::Crash => crash(),
+        Command::Crash { seeds } => crash(&seeds),
         Command::Fuzz { target, seconds, seed, input } => fuzz(&target, &seconds, seed, input),
         Command::Tidy => tidy::check(Path::new(".")),
     }
@@ -187,8 +190,8 @@ fn use_cases(steps: &mut Steps, target: Target, pytest: &[String]) -> anyhow::Re
     steps.run("use cases", command, "the failures are above")
 }
 
-/// The tests with `crash` in their names; `verify` runs the same ones, unoptimised and at their default length.
-fn crash() -> anyhow::Result<()> {
+/// The tests with `crash` in their names; `verify` runs the same ones, unoptimised and with few seeds.
+fn crash(seeds: &str) -> anyhow::Result<()> {
     let mut steps = Steps::new();
     steps.cargo(
         "cairn-server",
@@ -196,7 +199,7 @@ fn crash() -> anyhow::Result<()> {
         "see the compiler's errors",
     )?;
     let mut command = cargo(&["test", "--quiet", "--release", "-p", "cairn-storage", "-p", "cairn-tests"]);
-    command.args(["--lib", "--tests", "--", "crash"]).env("CAIRN_CRASH_FULL", "1");
+    command.args(["--lib", "--tests", "--", "crash"]).env("CAIRN_CRASH_SEEDS", seeds);
     steps.run("crash", command, "the failing cut is named above, with the seed that repeats it")
 }
 
