@@ -51,6 +51,57 @@ fn every_command_has_a_script() {
     assert!(missing.is_empty(), "write commands/<group>/<command>.gold for {missing:?}, see README.md");
 }
 
+/// Commands of Redis that have a script and that Cairn does not have. Their scripts run on Redis only, ready for
+/// whoever adds the command.
+const ABSENT: &[&str] = &[
+    "bitfield",
+    "bitfield_ro",
+    "bitop",
+    "bitpos",
+    "blmpop",
+    "bzmpop",
+    "copy",
+    "expiretime",
+    "geohash",
+    "georadius_ro",
+    "georadiusbymember",
+    "georadiusbymember_ro",
+    "geosearchstore",
+    "lcs",
+    "lmpop",
+    "move",
+    "pexpiretime",
+    "sort",
+    "sort_ro",
+    "spublish",
+    "ssubscribe",
+    "sunsubscribe",
+    "swapdb",
+    "touch",
+    "xsetid",
+    "zdiff",
+    "zdiffstore",
+    "zinter",
+    "zintercard",
+    "zinterstore",
+    "zlexcount",
+    "zmpop",
+    "zrandmember",
+    "zrangebylex",
+    "zrangestore",
+    "zremrangebylex",
+    "zrevrangebylex",
+    "zunion",
+    "zunionstore",
+];
+
+#[test]
+fn absent_commands_are_absent() {
+    let table = cairn_engine::command::table();
+    let found: Vec<_> = ABSENT.iter().filter(|name| table.find(name.as_bytes()).is_some()).collect();
+    assert!(found.is_empty(), "take {found:?} out of ABSENT: there they are");
+}
+
 fn on_engine(group: &str) {
     run(group, &mut InProcess::new(), Source::Cairn);
 }
@@ -77,6 +128,10 @@ fn run(group: &str, target: &mut dyn Target, source: Source) {
     assert!(!scripts.is_empty(), "no scripts in commands/{group}");
     let mut failures = String::new();
     for script in scripts.iter().filter(|script| script.to_string_lossy().contains(&filter)) {
+        let command = script.file_stem().unwrap().to_string_lossy();
+        if source == Source::Cairn && ABSENT.contains(&command.as_ref()) {
+            continue;
+        }
         let result = match blessing() {
             true => golden::bless(script, target, source),
             false => golden::check(script, target, source),
