@@ -5,10 +5,11 @@ use cairn_proto::Resp;
 use crate::args::Args;
 use crate::client::{ClientInfo, Slot};
 use crate::config::Config;
-use crate::effects::Batch;
+use crate::effects::{Batch, effects};
 use crate::engine::{Engine, EngineOptions};
 use crate::error::CommandError;
 use crate::host::{Facts, Host, LogLevel, Request};
+use crate::pubsub::{Scope, subscribe};
 
 /// A host whose figures the test sets.
 #[derive(Default)]
@@ -108,6 +109,38 @@ impl TestEngine {
     pub fn run(&mut self, slot: Slot, line: &str) -> String {
         let args: Vec<&[u8]> = line.split_ascii_whitespace().map(str::as_bytes).collect();
         String::from_utf8_lossy(&self.send(slot, &args)).into_owned()
+    }
+
+    /// Runs a line and returns the effects that it was written down as, a line for each.
+    pub fn effects_of(&mut self, slot: Slot, line: &str) -> Vec<String> {
+        let before = self.batches.len();
+        self.run(slot, line);
+        let mut lines = Vec::new();
+        let mut argv = Vec::new();
+        for batch in &self.batches[before..] {
+            let mut effects = effects(&batch.payload).expect("a batch of our own");
+            while effects.next(&mut argv).expect("a batch of our own").is_some() {
+                lines.push(argv.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join(" "));
+            }
+        }
+        lines
+    }
+
+    /// Runs a line and returns the keyspace events that it caused: `event key`. The configuration must have them all.
+    pub fn events_of(&mut self, slot: Slot, line: &str) -> Vec<String> {
+        const LINES_OF_MESSAGE: usize = 9;
+        let listener = self.connect(Resp::V2);
+        let mut client = self.engine.shared.clients[listener].take().expect("just connected");
+        subscribe(&mut self.engine.shared, &mut client.state, Scope::Pattern, b"__keyevent@0__:*");
+        self.engine.shared.clients[listener] = Some(client);
+        self.run(slot, line);
+        let heard = String::from_utf8_lossy(&self.output(listener)).into_owned();
+        self.engine.disconnect(listener);
+        let lines: Vec<&str> = heard.lines().collect();
+        let messages = lines.chunks(LINES_OF_MESSAGE);
+        messages
+            .map(|lines| format!("{} {}", lines[6].trim_start_matches("__keyevent@0__:"), lines[8]))
+            .collect()
     }
 
     /// Releases everything collected so far.

@@ -25,3 +25,6 @@ pub(super) const COMMANDS: &[&Command] = &[
     &write::HSET,
     &write::HSETNX,
 ];
+
+#[cfg(test)]
+mod tests;

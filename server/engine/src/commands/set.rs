@@ -39,3 +39,6 @@ fn find<'k>(keys: &'k Keyspace, key: &[u8]) -> CommandResult<Option<&'k Set>> {
 fn limits(cx: &Context<'_>) -> SetLimits {
     SetLimits::new(cx.config(), cx.keys.seed())
 }
+
+#[cfg(test)]
+mod tests;
