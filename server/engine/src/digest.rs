@@ -40,6 +40,19 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
     mix(digest, &(value.kind() as u32).to_be_bytes());
     match value {
         Value::Str(text) => text.with_bytes(|bytes| mix(digest, bytes)),
+        Value::Set(set) => {
+            for member in set {
+                member.with_bytes(|bytes| xor(digest, bytes));
+            }
+        }
+        Value::Hash(hash) => {
+            for (field, value) in hash {
+                let mut pair = Digest::default();
+                field.with_bytes(|bytes| mix(&mut pair, bytes));
+                value.with_bytes(|bytes| mix(&mut pair, bytes));
+                xor(digest, &pair);
+            }
+        }
         _ => todo!(),
     }
     if expire.is_some() {

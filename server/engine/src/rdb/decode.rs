@@ -1,19 +1,25 @@
-//! Bytes into one value.
+//! Bytes into one value. Packed forms are checked in depth, and become tables where the configuration says so.
 
 use super::error::Problem;
 use super::format::kind;
 use super::load::LoadOptions;
+use super::old;
 use super::reader::{Reader, Text};
-use crate::types::Str;
+use crate::ds::{Intset, Listpack};
+use crate::types::element::ElementsError;
+use crate::types::hash::HashLimits;
+use crate::types::set::SetLimits;
+use crate::types::{Hash, Set, Str};
 use crate::value::Value;
 
 /// Reads a value of type `kind`. [`Problem::Empty`] if it has no elements.
-pub fn value(reader: &mut Reader<'_>, kind: u8, _options: &LoadOptions<'_>) -> Result<Value, Problem> {
+pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Value, Problem> {
     Ok(match kind {
-        kind::STRING => Value::Str(match reader.string()? {
-            Text::Int(value) => Str::Int(value),
-            text => text.with_bytes(Str::new),
-        }),
+        kind::STRING => Value::Str(string(reader)?),
+        kind::SET | kind::SET_INTSET | kind::SET_LISTPACK => Value::Set(set(reader, kind, options)?),
+        kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
+            Value::Hash(hash(reader, kind, options)?)
+        }
         kind::MODULE_2 => return Err(Problem::Module(module_name(reader.len()?))),
         kind::MODULE_PRE_GA => return Err(Problem::Module("(before Redis 4.0)".to_owned())),
         _ if kind::HASH_FIELD_TTL.contains(&kind) => return Err(Problem::FieldTtl),
@@ -23,13 +29,80 @@ pub fn value(reader: &mut Reader<'_>, kind: u8, _options: &LoadOptions<'_>) -> R
 
 /// Is there such a type, be it one that is refused?
 pub fn is_kind(kind: u8) -> bool {
-    kind <= kind::ZSET_2
-        || (kind::MODULE_PRE_GA..=kind::MODULE_2).contains(&kind)
-        || (kind::HASH_ZIPMAP..=*kind::HASH_FIELD_TTL.end()).contains(&kind)
+    kind <= *kind::HASH_FIELD_TTL.end() && kind != kind::MODULE_2 + 1
 }
 
 /// The name that a module's id stands for: nine characters of six bits above ten bits of a version.
 pub fn module_name(id: u64) -> String {
     const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     (0..9).map(|i| char::from(CHARACTERS[(id >> (58 - 6 * i) & 63) as usize])).collect()
+}
+
+fn string(reader: &mut Reader<'_>) -> Result<Str, Problem> {
+    Ok(match reader.string()? {
+        Text::Int(value) => Str::Int(value),
+        Text::Slice(bytes) => Str::new(bytes),
+        Text::Inflated(buf) => Str::from_shared(buf),
+    })
+}
+
+fn listpack(reader: &mut Reader<'_>) -> Result<Listpack, Problem> {
+    Ok(Listpack::from_bytes(reader.blob()?)?)
+}
+
+fn set(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Set, Problem> {
+    let limits = SetLimits::new(options.config, options.seed);
+    match kind {
+        kind::SET_INTSET => return Ok(Set::from_intset(Intset::from_bytes(reader.blob()?)?, &limits)?),
+        kind::SET_LISTPACK => return Ok(Set::from_listpack(listpack(reader)?, &limits)?),
+        _ => {}
+    }
+    let count = reader.count(1)?;
+    if count == 0 {
+        return Err(Problem::Empty);
+    }
+    let first = reader.string()?.into_blob();
+    let mut set = Set::for_members(&first, count, &limits);
+    set.insert(&first, &limits);
+    for _ in 1..count {
+        if !reader.string()?.with_elem(|member| set.insert(member, &limits)) {
+            return Err(ElementsError::Duplicate.into());
+        }
+    }
+    Ok(set)
+}
+
+fn hash(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Hash, Problem> {
+    let limits = HashLimits::new(options.config, options.seed);
+    match kind {
+        kind::HASH_LISTPACK => return Ok(Hash::from_listpack(listpack(reader)?, &limits)?),
+        kind::HASH_ZIPLIST => {
+            let blob = reader.blob()?;
+            return Ok(Hash::from_listpack(old::ziplist_to_listpack(&blob)?, &limits)?);
+        }
+        kind::HASH_ZIPMAP => {
+            let blob = reader.blob()?;
+            let pairs = old::zipmap(&blob)?;
+            let mut hash = Hash::for_fields(pairs.len(), &limits);
+            for (field, value) in pairs {
+                if !hash.set(field, value, &limits) {
+                    return Err(ElementsError::Duplicate.into());
+                }
+            }
+            return if hash.is_empty() { Err(Problem::Empty) } else { Ok(hash) };
+        }
+        _ => {}
+    }
+    let count = reader.count(2)?;
+    if count == 0 {
+        return Err(Problem::Empty);
+    }
+    let mut hash = Hash::for_fields(count, &limits);
+    for _ in 0..count {
+        let (field, value) = (reader.string()?, reader.string()?);
+        if !field.with_bytes(|field| value.with_elem(|value| hash.set(field, value, &limits))) {
+            return Err(ElementsError::Duplicate.into());
+        }
+    }
+    Ok(hash)
 }

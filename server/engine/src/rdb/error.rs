@@ -6,6 +6,7 @@ use super::format::VERSIONS;
 use crate::ds::intset::IntsetError;
 use crate::ds::listpack::ListpackError;
 use crate::error::CommandError;
+use crate::types::element::ElementsError;
 
 /// A file that is damaged, or that holds what Cairn does not have. Reads well after `file X is damaged: `.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +67,19 @@ pub enum Problem {
     Listpack(#[from] ListpackError),
     #[error("intset: {0}")]
     Intset(#[from] IntsetError),
+    #[error("elements: {0}")]
+    Elements(ElementsError),
     #[error("{0}")]
     Content(&'static str),
+}
+
+impl From<ElementsError> for Problem {
+    fn from(error: ElementsError) -> Self {
+        match error {
+            ElementsError::Empty => Self::Empty,
+            other => Self::Elements(other),
+        }
+    }
 }
 
 /// Why RESTORE refused a payload.

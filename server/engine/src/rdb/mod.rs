@@ -33,6 +33,7 @@ mod format;
 pub mod fuzzing;
 mod load;
 mod lzf;
+mod old;
 mod reader;
 mod save;
 #[cfg(test)]

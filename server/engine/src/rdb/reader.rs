@@ -4,7 +4,8 @@ use super::error::Problem;
 use super::format::len;
 use super::lzf;
 use crate::args::parse_f64;
-use crate::ds::{Blob, SharedBuf};
+use crate::ds::{Blob, Member, SharedBuf};
+use crate::types::element::Elem;
 
 /// The bytes, and how far they have been read.
 pub struct Reader<'a> {
@@ -167,6 +168,16 @@ impl Text<'_> {
         }
     }
 
+    /// Calls `f` with the string as an element; unpacked bytes that are long are not copied again.
+    pub fn with_elem<R>(self, f: impl FnOnce(Elem<'_>) -> R) -> R {
+        match self {
+            Self::Slice(bytes) => f(Elem::Bytes(bytes)),
+            Self::Inflated(buf) => f(Elem::Member(&Member::from(buf))),
+            Self::Int(value) => f(Elem::Int(value)),
+        }
+    }
+
+    #[cfg(test)]
     pub fn to_vec(&self) -> Vec<u8> {
         self.with_bytes(<[u8]>::to_vec)
     }

@@ -44,6 +44,11 @@ impl Str {
         Self::Short { len: bytes.len() as u8, bytes: short }
     }
 
+    /// These bytes in their most compact encoding; long ones are not copied.
+    pub fn from_shared(bytes: SharedBuf) -> Self {
+        if bytes.len() > SHORT_MAX { Self::Heap(bytes) } else { Self::new(&bytes) }
+    }
+
     /// A buffer that will be changed in place.
     pub fn raw(bytes: SharedBuf) -> Self {
         Self::Raw(bytes)
