@@ -53,6 +53,14 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
                 xor(digest, &pair);
             }
         }
+        Value::Zset(zset) => {
+            for (member, score) in zset.iter() {
+                let mut pair = Digest::default();
+                mix(&mut pair, member.bytes(&mut itoa::Buffer::new()));
+                mix(&mut pair, score_text(score).as_bytes());
+                xor(digest, &pair);
+            }
+        }
         _ => todo!(),
     }
     if expire.is_some() {
@@ -70,4 +78,69 @@ fn xor(digest: &mut Digest, bytes: &[u8]) {
 fn mix(digest: &mut Digest, bytes: &[u8]) {
     xor(digest, bytes);
     *digest = Sha1::digest(&*digest).into();
+}
+
+/// C's `%.17g`.
+fn score_text(score: f64) -> String {
+    const DIGITS: i32 = 17;
+    if score.is_infinite() {
+        return if score > 0.0 { "inf" } else { "-inf" }.to_owned();
+    }
+    let scientific = format!("{score:.*e}", DIGITS as usize - 1);
+    let (mantissa, exponent) = scientific.split_once('e').expect("an exponent was asked for");
+    let exponent: i32 = exponent.parse().expect("the exponent is a number");
+    if (-4..DIGITS).contains(&exponent) {
+        let fixed = format!("{score:.*}", (DIGITS - 1 - exponent) as usize);
+        return without_trailing_zeros(&fixed).to_owned();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{}e{sign}{:02}", without_trailing_zeros(mantissa), exponent.abs())
+}
+
+fn without_trailing_zeros(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::ds::HashSeed;
+    use crate::types::{Set, SetLimits};
+
+    #[test]
+    fn scores_are_printed_as_c_does() {
+        for (score, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (-1.5, "-1.5"),
+            (0.1, "0.10000000000000001"),
+            (100.0, "100"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (1.5e300, "1.5000000000000001e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(score_text(score), text);
+        }
+    }
+
+    #[test]
+    fn the_encoding_does_not_matter() {
+        let limits = SetLimits::new(&Config::default(), HashSeed::new([1, 2, 3, 4]));
+        let table = SetLimits { max_ints: 0, max_packed: 0, ..limits };
+        let digests = [limits, table].map(|limits| {
+            let mut set = Set::for_members(1, 3, &limits);
+            for member in [3, 1, 2] {
+                set.insert(member, &limits);
+            }
+            value(&Value::Set(set), None)
+        });
+        assert_eq!(digests[0], digests[1]);
+    }
 }

@@ -5,11 +5,12 @@ use super::format::kind;
 use super::load::LoadOptions;
 use super::old;
 use super::reader::{Reader, Text};
-use crate::ds::{Intset, Listpack};
+use crate::ds::{Intset, Listpack, Member};
 use crate::types::element::ElementsError;
 use crate::types::hash::HashLimits;
 use crate::types::set::SetLimits;
-use crate::types::{Hash, Set, Str};
+use crate::types::zset::Limits as ZsetLimits;
+use crate::types::{Hash, Set, Str, Zset};
 use crate::value::Value;
 
 /// Reads a value of type `kind`. [`Problem::Empty`] if it has no elements.
@@ -19,6 +20,9 @@ pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Re
         kind::SET | kind::SET_INTSET | kind::SET_LISTPACK => Value::Set(set(reader, kind, options)?),
         kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
             Value::Hash(hash(reader, kind, options)?)
+        }
+        kind::ZSET | kind::ZSET_2 | kind::ZSET_ZIPLIST | kind::ZSET_LISTPACK => {
+            Value::Zset(zset(reader, kind, options)?)
         }
         kind::MODULE_2 => return Err(Problem::Module(module_name(reader.len()?))),
         kind::MODULE_PRE_GA => return Err(Problem::Module("(before Redis 4.0)".to_owned())),
@@ -105,4 +109,27 @@ fn hash(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<
         }
     }
     Ok(hash)
+}
+
+fn zset(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Zset, Problem> {
+    let limits = ZsetLimits::new(options.config, options.seed);
+    let pack = match kind {
+        kind::ZSET_LISTPACK => Some(listpack(reader)?),
+        kind::ZSET_ZIPLIST => Some(old::ziplist_to_listpack(&reader.blob()?)?),
+        _ => None,
+    };
+    if let Some(pack) = pack {
+        return if pack.is_empty() { Err(Problem::Empty) } else { Ok(Zset::from_listpack(pack, &limits)?) };
+    }
+    let count = reader.count(2)?;
+    if count == 0 {
+        return Err(Problem::Empty);
+    }
+    let mut pairs = Vec::new();
+    for _ in 0..count {
+        let member: Member = reader.string()?.into_blob();
+        let score = if kind == kind::ZSET { reader.double_text()? } else { reader.double()? };
+        pairs.push((member, score));
+    }
+    Ok(Zset::from_pairs(pairs, &limits)?)
 }

@@ -7,6 +7,7 @@ use crate::ds::intset::IntsetError;
 use crate::ds::listpack::ListpackError;
 use crate::error::CommandError;
 use crate::types::element::ElementsError;
+use crate::types::zset::ZsetError;
 
 /// A file that is damaged, or that holds what Cairn does not have. Reads well after `file X is damaged: `.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub enum Problem {
     Intset(#[from] IntsetError),
     #[error("elements: {0}")]
     Elements(ElementsError),
+    #[error("{0}")]
+    Zset(#[from] ZsetError),
     #[error("{0}")]
     Content(&'static str),
 }
