@@ -56,7 +56,7 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
         Value::Zset(zset) => {
             for (member, score) in zset.iter() {
                 let mut pair = Digest::default();
-                mix(&mut pair, member.bytes(&mut itoa::Buffer::new()));
+                member.with_bytes(|bytes| mix(&mut pair, bytes));
                 mix(&mut pair, score_text(score).as_bytes());
                 xor(digest, &pair);
             }

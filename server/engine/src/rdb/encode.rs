@@ -64,7 +64,7 @@ fn put_zset(writer: &mut Writer<'_>, zset: &Zset) {
     writer.len(zset.len());
     // From the highest down, as Redis does: that is what its loading is fastest with.
     for (member, score) in zset.range(0..zset.len(), true) {
-        writer.string(member.bytes(&mut itoa::Buffer::new()));
+        put_elem(writer, &member);
         writer.double(score);
     }
 }

@@ -1,5 +1,10 @@
 //! Whole files and payloads.
 
+mod damage;
+mod payloads;
+mod recorded;
+mod roundtrip;
+
 use super::*;
 use crate::config::Config;
 use crate::ds::{HashSeed, Key};
@@ -29,6 +34,19 @@ fn saved(dbs: &[Db], aux: &Aux) -> Vec<u8> {
     let mut file = Vec::new();
     save(&snapshot, aux, true, &mut file).expect("a Vec takes everything");
     file
+}
+
+fn databases_of_integers(count: usize) -> Vec<Db> {
+    let mut dbs = databases(&[]);
+    for i in 0..count {
+        let text = i.to_string();
+        dbs[0].dict.insert(KeyEntry::new(Key::from(text.as_str()), Value::string(text.as_bytes()), 0));
+    }
+    dbs
+}
+
+fn hex(digest: crate::digest::Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn loaded(file: &[u8]) -> Result<Loaded, LoadError> {
