@@ -9,7 +9,7 @@
 use sha1::{Digest as _, Sha1};
 
 use crate::keyspace::Db;
-use crate::value::Value;
+use crate::value::{Kind, Value};
 
 /// A fingerprint. Of nothing: zeros.
 pub type Digest = [u8; 20];
@@ -37,7 +37,7 @@ pub fn value(value: &Value, expire: Option<i64>) -> Digest {
 }
 
 fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
-    mix(digest, &(value.kind() as u32).to_be_bytes());
+    mix(digest, &type_number(value.kind()).to_be_bytes());
     match value {
         Value::Str(text) => text.with_bytes(|bytes| mix(digest, bytes)),
         Value::Set(set) => {
@@ -61,10 +61,31 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
                 xor(digest, &pair);
             }
         }
-        _ => todo!(),
+        Value::Stream(stream) => {
+            for entry in stream.entries.iter() {
+                mix(digest, format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                for (field, value) in entry.fields() {
+                    mix(digest, field.to_bytes(&mut itoa::Buffer::new()));
+                    mix(digest, value.to_bytes(&mut itoa::Buffer::new()));
+                }
+            }
+        }
+        Value::List(_) => unreachable!("lists have no content yet"),
     }
     if expire.is_some() {
         xor(digest, b"!!expire!!");
+    }
+}
+
+/// Redis's number of the type; 5 is that of modules.
+fn type_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::Str => 0,
+        Kind::List => 1,
+        Kind::Set => 2,
+        Kind::Zset => 3,
+        Kind::Hash => 4,
+        Kind::Stream => 6,
     }
 }
 
@@ -77,7 +98,7 @@ fn xor(digest: &mut Digest, bytes: &[u8]) {
 
 fn mix(digest: &mut Digest, bytes: &[u8]) {
     xor(digest, bytes);
-    *digest = Sha1::digest(&*digest).into();
+    *digest = Sha1::digest(*digest).into();
 }
 
 /// C's `%.17g`.

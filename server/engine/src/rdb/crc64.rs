@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn bytes_may_come_in_any_portions() {
-        let bytes: Vec<u8> = (0..1000u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..1000u32).map(|i| ((i * i) >> 3) as u8).collect();
         let whole = update(0, &bytes);
         for cut in [0, 1, 7, 8, 9, 500, 999, 1000] {
             assert_eq!(update(update(0, &bytes[..cut]), &bytes[cut..]), whole, "cut at {cut}");

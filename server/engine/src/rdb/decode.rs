@@ -1,7 +1,9 @@
 //! Bytes into one value. Packed forms are checked in depth, and become tables where the configuration says so.
 
+use triomphe::Arc;
+
 use super::error::Problem;
-use super::format::kind;
+use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind};
 use super::load::LoadOptions;
 use super::old;
 use super::reader::{Reader, Text};
@@ -9,8 +11,9 @@ use crate::ds::{Intset, Listpack, Member};
 use crate::types::element::ElementsError;
 use crate::types::hash::HashLimits;
 use crate::types::set::SetLimits;
+use crate::types::stream::{Counters, Group, GroupLoader, LoadError as StreamError, StreamId, StreamLoader};
 use crate::types::zset::Limits as ZsetLimits;
-use crate::types::{Hash, Set, Str, Zset};
+use crate::types::{Hash, Set, Str, Stream, Zset};
 use crate::value::Value;
 
 /// Reads a value of type `kind`. [`Problem::Empty`] if it has no elements.
@@ -23,6 +26,9 @@ pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Re
         }
         kind::ZSET | kind::ZSET_2 | kind::ZSET_ZIPLIST | kind::ZSET_LISTPACK => {
             Value::Zset(zset(reader, kind, options)?)
+        }
+        kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
+            Value::Stream(Arc::new(stream(reader, kind)?))
         }
         kind::MODULE_2 => return Err(Problem::Module(module_name(reader.len()?))),
         kind::MODULE_PRE_GA => return Err(Problem::Module("(before Redis 4.0)".to_owned())),
@@ -132,4 +138,75 @@ fn zset(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<
         pairs.push((member, score));
     }
     Ok(Zset::from_pairs(pairs, &limits)?)
+}
+
+fn stream(reader: &mut Reader<'_>, kind: u8) -> Result<Stream, Problem> {
+    let has_offsets = kind >= kind::STREAM_LISTPACKS_2;
+    let mut nodes = StreamLoader::new();
+    // An id and a listpack.
+    for _ in 0..reader.count(2)? {
+        let master = reader.string()?.with_bytes(|bytes| bytes.try_into().map(id_of_raw));
+        let master = master.map_err(|_| Problem::Content("the id of a stream's node has not 16 bytes"))?;
+        nodes.push_node(master, reader.blob()?)?;
+    }
+    let mut counters = Counters { len: reader.len()?, last_id: id(reader)?, ..Counters::default() };
+    if has_offsets {
+        let _first_id = id(reader)?;
+        counters.max_deleted_id = Some(id(reader)?);
+        counters.added = Some(reader.len()?);
+    }
+    let mut stream = nodes.finish(counters)?;
+    // A name, an id, two counts.
+    for _ in 0..reader.count(5)? {
+        let name = reader.string()?;
+        let last_id = id(reader)?;
+        let entries_read = if has_offsets {
+            Some(reader.len()?).filter(|&count| count != ENTRIES_READ_UNKNOWN)
+        } else {
+            stream.entries.added_up_to(last_id)
+        };
+        let group = group(reader, kind, GroupLoader::new(last_id, entries_read))?;
+        if !name.with_bytes(|name| stream.add_group(name, group)) {
+            return Err(StreamError::NameTwice.into());
+        }
+    }
+    Ok(stream)
+}
+
+fn group(reader: &mut Reader<'_>, kind: u8, mut group: GroupLoader) -> Result<Group, Problem> {
+    // An id, a time, a count.
+    for _ in 0..reader.count(25)? {
+        let id = raw_id(reader)?;
+        group.push_pending(id, reader.i64_le()?, reader.len()?)?;
+    }
+    // A name, a time, a count.
+    for _ in 0..reader.count(10)? {
+        let name = reader.string()?;
+        let seen_at_ms = reader.i64_le()?;
+        let active_at_ms = if kind >= kind::STREAM_LISTPACKS_3 { reader.i64_le()? } else { seen_at_ms };
+        let active_at_ms = Some(active_at_ms).filter(|&at| at != NEVER_ACTIVE);
+        let mut pending: Vec<StreamId> = Vec::new();
+        for _ in 0..reader.count(16)? {
+            let id = raw_id(reader)?;
+            if pending.last().is_some_and(|&last| last >= id) {
+                return Err(StreamError::PendingTwice { id }.into());
+            }
+            pending.push(id);
+        }
+        name.with_bytes(|name| group.push_consumer(name, seen_at_ms, active_at_ms, &pending))?;
+    }
+    Ok(group.finish()?)
+}
+
+fn id(reader: &mut Reader<'_>) -> Result<StreamId, Problem> {
+    Ok(StreamId::new(reader.len()?, reader.len()?))
+}
+
+fn raw_id(reader: &mut Reader<'_>) -> Result<StreamId, Problem> {
+    Ok(id_of_raw(&reader.array()?))
+}
+
+fn id_of_raw(raw: &[u8; 16]) -> StreamId {
+    let id = u128::from_be_bytes(*raw);
+    StreamId::new((id >> 64) as u64, id as u64)
 }

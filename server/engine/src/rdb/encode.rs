@@ -1,9 +1,10 @@
 //! One value into bytes.
 
-use super::format::kind;
+use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind};
 use super::writer::Writer;
 use crate::types::element::Elem;
-use crate::types::{Hash, Set, Str, Zset};
+use crate::types::stream::{Group, StreamId};
+use crate::types::{Hash, Set, Str, Stream, Zset};
 use crate::value::Value;
 
 /// The type under which the value is written, which follows from its encoding.
@@ -17,7 +18,8 @@ pub fn kind_of(value: &Value) -> u8 {
         Value::Hash(_) => kind::HASH,
         Value::Zset(zset) if zset.as_listpack().is_some() => kind::ZSET_LISTPACK,
         Value::Zset(_) => kind::ZSET_2,
-        _ => todo!(),
+        Value::Stream(_) => kind::STREAM_LISTPACKS_3,
+        Value::List(_) => unreachable!("lists have no content yet"),
     }
 }
 
@@ -29,7 +31,8 @@ pub fn put_value(writer: &mut Writer<'_>, value: &Value) {
         Value::Set(set) => put_set(writer, set),
         Value::Hash(hash) => put_hash(writer, hash),
         Value::Zset(zset) => put_zset(writer, zset),
-        _ => todo!(),
+        Value::Stream(stream) => put_stream(writer, stream),
+        Value::List(_) => unreachable!("lists have no content yet"),
     }
 }
 
@@ -67,6 +70,56 @@ fn put_zset(writer: &mut Writer<'_>, zset: &Zset) {
         put_elem(writer, &member);
         writer.double(score);
     }
+}
+
+fn put_stream(writer: &mut Writer<'_>, stream: &Stream) {
+    let entries = &stream.entries;
+    writer.len(entries.node_count());
+    for (master, node) in entries.nodes() {
+        writer.string(&raw_id(*master));
+        writer.string(node.bytes());
+    }
+    writer.number(entries.len());
+    put_id(writer, entries.last_id());
+    put_id(writer, entries.first_id());
+    put_id(writer, entries.max_deleted_id());
+    writer.number(entries.added());
+    writer.len(stream.groups().len());
+    for (name, group) in stream.groups() {
+        writer.string(name);
+        put_group(writer, group);
+    }
+}
+
+fn put_group(writer: &mut Writer<'_>, group: &Group) {
+    put_id(writer, group.last_id);
+    writer.number(group.entries_read.unwrap_or(ENTRIES_READ_UNKNOWN));
+    writer.len(group.pending().len());
+    for (id, nack) in group.pending() {
+        writer.raw(&raw_id(*id));
+        writer.i64_le(nack.delivered_at_ms);
+        writer.number(nack.deliveries);
+    }
+    writer.len(group.consumers().len());
+    for consumer in group.consumers() {
+        writer.string(&consumer.name);
+        writer.i64_le(consumer.seen_at_ms);
+        writer.i64_le(consumer.active_at_ms.unwrap_or(NEVER_ACTIVE));
+        writer.len(consumer.pending().len());
+        for (id, ()) in consumer.pending() {
+            writer.raw(&raw_id(*id));
+        }
+    }
+}
+
+fn put_id(writer: &mut Writer<'_>, id: StreamId) {
+    writer.number(id.ms);
+    writer.number(id.seq);
+}
+
+/// As it is among pending entries and before nodes: so that the order of the bytes is that of the ids.
+fn raw_id(id: StreamId) -> [u8; 16] {
+    (u128::from(id.ms) << 64 | u128::from(id.seq)).to_be_bytes()
 }
 
 fn put_elem(writer: &mut Writer<'_>, elem: &Elem<'_>) {

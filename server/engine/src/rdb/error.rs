@@ -7,6 +7,7 @@ use crate::ds::intset::IntsetError;
 use crate::ds::listpack::ListpackError;
 use crate::error::CommandError;
 use crate::types::element::ElementsError;
+use crate::types::stream::LoadError as StreamError;
 use crate::types::zset::ZsetError;
 
 /// A file that is damaged, or that holds what Cairn does not have. Reads well after `file X is damaged: `.
@@ -72,6 +73,8 @@ pub enum Problem {
     Elements(ElementsError),
     #[error("{0}")]
     Zset(#[from] ZsetError),
+    #[error("stream: {0}")]
+    Stream(#[from] StreamError),
     #[error("{0}")]
     Content(&'static str),
 }

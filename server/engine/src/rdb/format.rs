@@ -8,6 +8,11 @@ pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=12;
 pub const VERSION_CHECKSUM: u16 = 5;
 pub const MAGIC: &[u8; 5] = b"REDIS";
 
+/// A consumer group's number of entries read, when nobody can tell it.
+pub const ENTRIES_READ_UNKNOWN: u64 = u64::MAX;
+/// When a consumer last got an entry, if it never did.
+pub const NEVER_ACTIVE: i64 = -1;
+
 /// Types of values.
 pub mod kind {
     pub const STRING: u8 = 0;

@@ -41,12 +41,7 @@ impl<'a> Reader<'a> {
         self.bytes.len() - self.pos
     }
 
-    pub fn take(&mut self, count: u64) -> Result<&'a [u8], Problem> {
-        self.item = self.pos;
-        self.take_more(count)
-    }
-
-    /// As [`Reader::take`], as part of the item that has begun.
+    /// The next bytes, as part of the item that has begun.
     fn take_more(&mut self, count: u64) -> Result<&'a [u8], Problem> {
         let left = self.left() as u64;
         if count > left {

@@ -16,7 +16,6 @@ macro_rules! recorded {
 recorded! {
     "strings.rdb": "c4cecac32902fbe8b5cd5e2c1127dc788dd060ee",
     "expiries.rdb": "c26b7ff77af6266c464f9e73fb5127c79326df73",
-    "lists.rdb": "9a40f456b70756b45843298d2f8648002b25b657",
     "sets.rdb": "a7fb8ae0a18e0612580179db446ee62352ee5ff7",
     "hashes.rdb": "e7d70b89d8aed7d79ef6e741a711343fbfb16674",
     "zsets.rdb": "0a247ef33b79eefd7223db53018e322cf2c2bbf8",
@@ -100,7 +99,7 @@ fn thresholds_of_the_configuration_decide_between_encodings() {
     };
     for (name, key, usual, lowered) in [
         ("hashes.rdb", "small", "listpack", "hashtable"),
-        ("hashes.rdb", "table", "hashtable", "hashtable"),
+        ("hashes.rdb", "many", "listpack", "hashtable"),
         ("zsets.rdb", "small", "listpack", "skiplist"),
         ("sets.rdb", "ints16", "intset", "hashtable"),
         ("sets.rdb", "ints-as-table", "intset", "listpack"),
