@@ -5,7 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use cairn_proto::ReplyWriter;
 
 use crate::args::OwnedArgs;
-use crate::command::Entry;
+use crate::command::{Entry, Flags};
+use crate::config::{Config, Origin};
 
 /// A client's place in the table: small, reused after a disconnect.
 pub type Slot = usize;
@@ -68,6 +69,16 @@ pub struct ClientState {
     pub net_input_bytes: u64,
     pub net_output_bytes: u64,
     pub commands: u64,
+    /// The journal position of the last write (0: none): what WAITAOF waits for.
+    pub written_seq: u64,
+}
+
+/// Which output limit a client is under, and what CLIENT LIST TYPE and KILL TYPE call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientClass {
+    Normal,
+    /// Listens to a channel or pattern.
+    PubSub,
 }
 
 /// Output from `from` on (an offset of the reply stream) may leave once `seq` is released.
@@ -83,7 +94,15 @@ pub struct Transaction {
     pub commands: Vec<(&'static Entry, OwnedArgs)>,
     /// A command could not be queued: EXEC must fail.
     pub broken: bool,
+    /// Bytes of the queued arguments.
     pub memory: usize,
+}
+
+impl Transaction {
+    /// What the queued commands are, taken together.
+    pub fn flags(&self) -> Flags {
+        self.commands.iter().fold(Flags::default(), |flags, (command, _)| flags.union(command.flags))
+    }
 }
 
 /// A key under WATCH.
@@ -91,8 +110,6 @@ pub struct Transaction {
 pub struct WatchedKey {
     pub db: usize,
     pub key: Box<[u8]>,
-    /// It had expired, but was still there, when WATCH came: its removal is no change.
-    pub was_expired: bool,
 }
 
 /// Channels that a client listens to.
@@ -112,6 +129,12 @@ impl Subscriptions {
     /// Does the client listen to anything?
     pub fn any(&self) -> bool {
         self.count() + self.shard_channels.len() > 0
+    }
+
+    /// Bytes of the tables of channels, not of the names in them.
+    pub fn memory(&self) -> usize {
+        (self.channels.capacity() + self.patterns.capacity() + self.shard_channels.capacity())
+            * size_of::<Box<[u8]>>()
     }
 }
 
@@ -167,6 +190,10 @@ pub enum TimeoutReply {
     NullArray,
     Null,
     Integer(i64),
+    /// WAITAOF: whether the local log is synced up to `position` by then, and no replica.
+    Synced {
+        position: u64,
+    },
 }
 
 impl ClientState {
@@ -204,7 +231,33 @@ impl ClientState {
             net_input_bytes: 0,
             net_output_bytes: 0,
             commands: 0,
+            written_seq: 0,
         }
+    }
+
+    /// Which limits it is under.
+    pub fn class(&self) -> ClientClass {
+        if self.subscriptions.any() { ClientClass::PubSub } else { ClientClass::Normal }
+    }
+
+    /// Must it say AUTH first?
+    pub fn must_authenticate(&self, config: &Config) -> bool {
+        !self.authenticated && !config.requirepass.is_empty()
+    }
+
+    /// Does it come from this machine?
+    pub fn origin(&self) -> Origin {
+        let host = self.info.address.rsplit_once(':').map_or("", |(host, _)| host);
+        if self.info.unix_socket || matches!(host, "127.0.0.1" | "::1" | "[::1]") {
+            Origin::Local
+        } else {
+            Origin::Remote
+        }
+    }
+
+    /// Is the client going away, so that nothing may be written to it any more?
+    pub fn closing(&self) -> bool {
+        self.close_now || self.close_after_reply
     }
 
     /// Output written from `from` on waits for `seq`.

@@ -146,6 +146,7 @@ pub enum Flag {
 /// ACL categories that are not derived from flags and groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Category {
+    Admin,
     Keyspace,
     Dangerous,
     Connection,
@@ -217,6 +218,8 @@ pub const READ_DELETE: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "D
 pub const OVERWRITE: KeyAccess = KeyAccess { mode: "OW", flags: &["UPDATE"] };
 /// RM DELETE: removes the key.
 pub const REMOVE: KeyAccess = KeyAccess { mode: "RM", flags: &["DELETE"] };
+/// Not a key at all, but found like one: the channels of sharded pub/sub.
+pub const CHANNEL: KeyAccess = KeyAccess { mode: "", flags: &["not_key"] };
 
 impl Keys {
     /// One key, at this argument.
@@ -237,6 +240,11 @@ impl Keys {
     /// After a keyword, searched from argument `from` on: `limit` 2 takes the first half of what follows.
     pub const fn after(word: &'static str, from: i32, last: i32, limit: usize, access: KeyAccess) -> Self {
         Self { begin: Begin::Keyword { word, from }, find: Find::Range { last, step: 1, limit }, access }
+    }
+
+    /// Are these really keys, not channels?
+    pub fn are_keys(&self) -> bool {
+        self.access != CHANNEL
     }
 
     /// Appends the positions of the keys in `args` (name at 0) to `into`. False when `args` do not fit.
@@ -310,6 +318,12 @@ impl Flags {
     /// Is any of these two in the set?
     pub fn has_any(self, a: Flag, b: Flag) -> bool {
         self.0 & (1 << a as u8 | 1 << b as u8) != 0
+    }
+
+    /// The flags of both.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 }
 
@@ -397,7 +411,7 @@ impl Entry {
     /// The positions of the keys in `args`; `None` when they cannot be told (bad numbers, or not declared).
     pub fn key_positions(&self, args: Args<'_>, into: &mut Vec<usize>) -> bool {
         into.clear();
-        self.spec.keys.iter().all(|keys| keys.positions(args, into))
+        self.spec.keys.iter().filter(|keys| keys.are_keys()).all(|keys| keys.positions(args, into))
     }
 
     /// Does this arity allow so many arguments?
@@ -410,7 +424,11 @@ impl Entry {
 fn push(entries: &mut Vec<Entry>, spec: &'static Command, parent: Option<&'static str>) -> usize {
     let index = entries.len();
     let single_key = match spec.keys {
-        [Keys { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }] => Some(*at),
+        [keys @ Keys { begin: Begin::Index(at), find: Find::Range { last: 0, .. }, .. }]
+            if keys.are_keys() =>
+        {
+            Some(*at)
+        }
         _ => None,
     };
     entries.push(Entry {

@@ -152,7 +152,7 @@ impl<'a> Context<'a> {
         let slot = self.client.slot;
         if let BlockedOn::Keys { db, keys, .. } = &on {
             for key in keys {
-                self.shared.blocking.by_key.entry((*db, key.clone())).or_default().push_back(slot);
+                self.shared.blocking.by_key.entry(*db, key).push_back(slot);
             }
         }
         if let Some(deadline) = deadline_ms {
@@ -199,25 +199,24 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Writes to another client (or this one): a message, a monitor line. It waits for everything unreleased, so
-    /// that nobody hears of what could still be lost.
+    /// Writes to another client (or this one, after its reply): a message, a monitor line. It waits for everything
+    /// unreleased and for the running unit, so that nobody hears of what could still be lost.
     pub fn deliver(&mut self, slot: Slot, write: impl FnOnce(&mut ReplyWriter)) {
-        let newest = self.shared.effects.newest_seq();
-        let hold = self.shared.effects.enabled() && newest > self.shared.released;
         if slot == self.client.slot {
-            if hold {
-                self.shared.need(newest);
-            }
-            write(self.reply);
+            self.shared.pushes.resp = self.reply.resp;
+            write(&mut self.shared.pushes);
             return;
         }
-        let Some(client) = self.shared.client(slot) else { return };
+        let Some(client) = self.shared.client(slot).filter(|client| !client.state.closing()) else { return };
         let from = client.reply.out.end();
         write(&mut client.reply);
-        if hold {
-            client.state.hold(from, newest);
-        }
+        // Checked at once, not only when the unit ends: one script can publish without end.
+        let large = client.unread_bytes() > 0;
+        self.shared.deliveries.push((slot, from));
         self.shared.touch(slot);
+        if large {
+            self.shared.check_output_of(slot, self.host);
+        }
     }
 
     /// Runs another command in this one's place: EXEC and scripts. The reply goes to `self.reply`.
@@ -251,8 +250,7 @@ pub(crate) fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize
     if shared.watchers.is_empty() && shared.blocking.by_key.is_empty() {
         return;
     }
-    let name: (usize, Box<[u8]>) = (db, key.into());
-    if let Some(slots) = shared.watchers.get(&name) {
+    if let Some(slots) = shared.watchers.get(db, key) {
         for &slot in slots {
             if slot == client.slot {
                 client.watch_broken = true;
@@ -261,7 +259,10 @@ pub(crate) fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize
             }
         }
     }
-    if shared.blocking.by_key.contains_key(&name) && shared.blocking.ready_set.insert(name.clone()) {
-        shared.blocking.ready.push_back(name);
+    if shared.blocking.by_key.get(db, key).is_some() {
+        let name: (usize, Box<[u8]>) = (db, key.into());
+        if shared.blocking.ready_set.insert(name.clone()) {
+            shared.blocking.ready.push_back(name);
+        }
     }
 }

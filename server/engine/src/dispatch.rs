@@ -1,12 +1,13 @@
 //! The life of one command, from its arguments to its reply, effects and figures.
 
-use cairn_proto::Resp;
+use cairn_proto::{ReplyWriter, Resp};
 
 use crate::args::{Args, OwnedArgs};
-use crate::client::{BlockedOn, ReplyMode, TimeoutReply};
-use crate::command::{Entry, Flag, table};
+use crate::client::{BlockedOn, ClientState, ReplyMode, TimeoutReply};
+use crate::command::{Entry, Flag, Flags, table};
 use crate::context::{Context, Mode};
 use crate::error::{CommandError, CommandResult};
+use crate::host::LogLevel;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::notify::Class;
 
@@ -14,10 +15,14 @@ use crate::notify::Class;
 const ERROR_CODES_MAX: usize = 128;
 /// Bytes of the arguments repeated in the error for an unknown command.
 const UNKNOWN_ARGS_BYTES_MAX: usize = 128;
+/// The refusal of DEBUG.
+const PROTECTED: CommandError = CommandError::new(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+     local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+);
 
 /// Takes a client's command through all checks and runs it, queues it, or refuses it. `cx.command` is found here.
 pub(crate) fn process(cx: &mut Context<'_>) {
-    let args = cx.args;
     let start = cx.reply.out.end();
     match admit(cx) {
         Ok(Admitted::Run) => {
@@ -25,23 +30,19 @@ pub(crate) fn process(cx: &mut Context<'_>) {
                 refuse_reply(cx, start, &error);
             }
         }
-        Ok(Admitted::Queue) => {
-            let transaction = cx.client.transaction.as_mut().expect("admitted to a queue");
-            let owned = OwnedArgs::copy(args);
-            transaction.memory += owned.memory();
-            transaction.commands.push((cx.command, owned));
-            cx.reply.simple("QUEUED");
-        }
+        Ok(Admitted::Queue) => queue(cx),
         Ok(Admitted::Postponed) => {}
-        Err(error) => {
-            if let Some(transaction) = &mut cx.client.transaction {
-                transaction.broken = true;
-            }
-            if let Some(stats) = cx.shared.stats.by_command.get_mut(cx.command.index) {
-                stats.rejected += 1;
-            }
-            refuse_reply(cx, start, &error);
+        Ok(Admitted::Attack) => {
+            cx.host.log(
+                LogLevel::Warning,
+                &format!(
+                    "Possible SECURITY ATTACK detected: {} speaks HTTP. Connection aborted.",
+                    cx.client.info.address
+                ),
+            );
+            cx.client.close_now = true;
         }
+        Err(error) => reject(cx, start, error),
     }
 }
 
@@ -50,29 +51,53 @@ enum Admitted {
     Queue,
     /// CLIENT PAUSE holds it: it will come again.
     Postponed,
+    /// A browser was made to send this: the connection goes.
+    Attack,
 }
 
 /// Everything that may stand between a command and its run. Order as in Redis's `processCommand`.
 fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     let args = cx.args;
-    let command = find(args)?;
+    cx.client.last_command = None;
+    let command = match find(args) {
+        Ok(command) => command,
+        Err(_) if args.is(0, "post") || args.is(0, "host:") => return Ok(Admitted::Attack),
+        Err(error) => return Err(error),
+    };
     cx.command = command;
     cx.client.last_command = Some(command);
     if !command.arity_fits(args.len()) {
         return Err(CommandError::Arity(command.full_name.clone()));
     }
-    let flags = command.flags;
-    if !cx.client.authenticated && !flags.has(Flag::NoAuth) {
+    let mut flags = command.flags;
+    if flags.has(Flag::Protected) && !cx.shared.config.enable_debug_command.allows(cx.client.origin()) {
+        return Err(PROTECTED);
+    }
+    if !flags.has(Flag::NoAuth) && cx.client.must_authenticate(&cx.shared.config) {
         return Err("NOAUTH Authentication required.".into());
     }
-    if cx.client.transaction.is_some() && flags.has(Flag::NoMulti) {
-        return Err("ERR Command not allowed inside a transaction".into());
-    }
-    if cx.shared.config.maxmemory > 0 && !crate::eviction::make_room(cx) && flags.has(Flag::DenyOom) {
+    let in_multi = match &cx.client.transaction {
+        Some(transaction) => {
+            if flags.has(Flag::NoMulti) {
+                return Err("ERR Command not allowed inside a transaction".into());
+            }
+            if is_exec(command) {
+                // EXEC is as much as what it runs.
+                flags = flags.union(transaction.flags());
+            }
+            true
+        }
+        None => false,
+    };
+    if cx.shared.config.maxmemory > 0
+        && !crate::eviction::make_room(cx)
+        && (flags.has(Flag::DenyOom) || (in_multi && !ends_multi(command)))
+    {
+        // Within MULTI even a harmless command takes memory in the queue.
         return Err(CommandError::OutOfMemory);
     }
-    if flags.has(Flag::Write)
-        && let Some(refusal) = &cx.shared.write_refusal
+    if let Some(refusal) = &cx.shared.write_refusal
+        && (flags.has(Flag::Write) || command.full_name == "ping")
     {
         return Err(refusal.clone());
     }
@@ -84,14 +109,60 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
         )
         .into());
     }
-    if cx.client.transaction.is_some() && !runs_inside_multi(command) {
-        return Ok(Admitted::Queue);
+    if cx.client.monitor && (flags.has_any(Flag::Write, Flag::MayReplicate) || flags.has(Flag::ReadOnly)) {
+        return Err("ERR Replica can't interact with the keyspace".into());
     }
-    if is_paused(cx, command) {
+    if is_paused(cx, command, flags) {
         cx.block_on_pause();
         return Ok(Admitted::Postponed);
     }
+    if in_multi && !runs_inside_multi(command) {
+        return Ok(Admitted::Queue);
+    }
     Ok(Admitted::Run)
+}
+
+/// Keeps the command for EXEC.
+fn queue(cx: &mut Context<'_>) {
+    let dirty = cx.client.watch_broken;
+    let transaction = cx.client.transaction.as_mut().expect("admitted to a queue");
+    // EXEC will refuse anyway: nothing of it is worth keeping.
+    if !(transaction.broken || dirty) {
+        let owned = OwnedArgs::copy(cx.args);
+        transaction.memory += owned.memory();
+        transaction.commands.push((cx.command, owned));
+    }
+    cx.reply.simple("QUEUED");
+    crate::limits::check_queue(cx);
+}
+
+/// Answers a command that was not admitted; a MULTI that it was part of is spoilt.
+fn reject(cx: &mut Context<'_>, start: u64, error: CommandError) {
+    let Some(command) = cx.client.last_command else {
+        spoil(cx);
+        return refuse_reply(cx, start, &error);
+    };
+    cx.shared.stats.by_command[command.index].rejected += 1;
+    if !is_exec(command) {
+        spoil(cx);
+        return refuse_reply(cx, start, &error);
+    }
+    cx.client.transaction = None;
+    cx.shared.forget_watches(cx.client);
+    let text = error.text();
+    let reason = text.strip_prefix(b"ERR ").unwrap_or(&text);
+    let aborted = [b"EXECABORT Transaction discarded because of: ", reason].concat();
+    refuse_reply(cx, start, &CommandError::Bytes(aborted));
+}
+
+fn spoil(cx: &mut Context<'_>) {
+    if let Some(transaction) = &mut cx.client.transaction {
+        transaction.broken = true;
+    }
+}
+
+fn is_exec(command: &Entry) -> bool {
+    command.full_name == "exec"
 }
 
 /// The command or subcommand that `args` name, or the error that says what is wrong with the name.
@@ -130,7 +201,7 @@ fn unknown_command(args: Args<'_>) -> CommandError {
 
 fn allowed_while_subscribed(command: &Entry) -> bool {
     matches!(
-        command.spec.name,
+        command.full_name.as_str(),
         "ping"
             | "subscribe"
             | "unsubscribe"
@@ -144,19 +215,19 @@ fn allowed_while_subscribed(command: &Entry) -> bool {
 }
 
 fn runs_inside_multi(command: &Entry) -> bool {
-    matches!(command.spec.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+    ends_multi(command) || matches!(command.full_name.as_str(), "multi" | "watch")
 }
 
-fn is_paused(cx: &Context<'_>, command: &Entry) -> bool {
+fn ends_multi(command: &Entry) -> bool {
+    matches!(command.full_name.as_str(), "exec" | "discard" | "quit" | "reset")
+}
+
+fn is_paused(cx: &Context<'_>, command: &Entry, flags: Flags) -> bool {
     let pause = &cx.shared.pause;
     if pause.until_ms <= cx.shared.now_ms {
         return false;
     }
-    let writes = command.flags.has_any(Flag::Write, Flag::MayReplicate)
-        || (command.spec.name == "exec"
-            && cx.client.transaction.as_ref().is_some_and(|transaction| {
-                transaction.commands.iter().any(|(c, _)| c.flags.has_any(Flag::Write, Flag::MayReplicate))
-            }));
+    let writes = flags.has_any(Flag::Write, Flag::MayReplicate);
     // CLIENT must get through, or nobody could lift the pause.
     (!pause.writes_only || writes) && command.parent != Some("client")
 }
@@ -164,28 +235,33 @@ fn is_paused(cx: &Context<'_>, command: &Entry) -> bool {
 /// Runs `cx.command`: removes what has expired among its keys, works out what its reply depends on, calls the
 /// handler, keeps the figures. Used for clients, EXEC, scripts, blocked clients and effects alike.
 pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
-    if !cx.mode.applying {
-        prepare_keys(cx);
-        if !cx.shared.monitors.is_empty() {
-            crate::commands::server::monitor::feed(cx);
-        }
-    }
-    let started_us = cx.shared.clock_us;
     let run = cx.command.spec.run;
     let args = cx.args;
-    let result = run(cx, args);
     if cx.mode.applying {
-        return result;
+        return run(cx, args);
     }
+    prepare_keys(cx);
+    let started_us = cx.shared.clock_us;
+    let result = run(cx, args);
     let now_us = cx.host.monotonic_us();
     cx.shared.clock_us = now_us;
-    let elapsed_us = now_us.saturating_sub(started_us);
+    let elapsed_us = now_us.saturating_sub(started_us) + std::mem::take(&mut cx.shared.sleep_us);
+    if !cx.shared.monitors.is_empty() && !cx.mode.reprocessing {
+        crate::commands::server::monitor::feed(cx);
+    }
+    if cx.still_waits() {
+        // It is not over: it counts when it has been served.
+        return result;
+    }
     let stats = &mut cx.shared.stats;
     stats.commands += 1;
     let by_command = &mut stats.by_command[cx.command.index];
     by_command.calls += 1;
     by_command.microseconds += elapsed_us;
     by_command.failed += u64::from(result.is_err());
+    if cx.shared.config.latency_tracking {
+        by_command.latency.record(elapsed_us);
+    }
     let threshold_us = cx.shared.config.slowlog_log_slower_than;
     if threshold_us >= 0 && elapsed_us >= threshold_us as u64 && !cx.command.flags.has(Flag::SkipSlowlog) {
         crate::commands::server::slowlog::record(cx, elapsed_us);
@@ -266,20 +342,22 @@ pub(crate) fn count_error(cx: &mut Context<'_>, text: &[u8]) {
     }
 }
 
-/// After a command, as CLIENT REPLY wants it: drops what was written since `start`, or not.
+/// After a command that need not wait: its reply, written since `start`, is dropped if CLIENT REPLY says so.
 pub(crate) fn apply_reply_mode(cx: &mut Context<'_>, start: u64) {
-    match cx.client.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => cx.reply.out.truncate(start),
-        ReplyMode::SkipNext => {
-            cx.reply.out.truncate(start);
-            cx.client.reply_mode = ReplyMode::Skip;
-        }
-        ReplyMode::Skip => {
-            cx.reply.out.truncate(start);
-            cx.client.reply_mode = ReplyMode::On;
-        }
+    if cx.client.blocked.is_none() {
+        end_reply(cx.client, cx.reply, start);
     }
+}
+
+/// A reply is complete: drops what was written since `start` if CLIENT REPLY says so.
+pub(crate) fn end_reply(client: &mut ClientState, reply: &mut ReplyWriter, start: u64) {
+    match client.reply_mode {
+        ReplyMode::On => return,
+        ReplyMode::Off => {}
+        ReplyMode::SkipNext => client.reply_mode = ReplyMode::Skip,
+        ReplyMode::Skip => client.reply_mode = ReplyMode::On,
+    }
+    reply.out.truncate(start);
 }
 
 /// Runs a blocked client's command once more. True when it has been served (or failed), false when it still waits.
@@ -292,16 +370,12 @@ pub(crate) fn retry(cx: &mut Context<'_>) -> bool {
     !cx.shared.stay_blocked
 }
 
-/// The reply to a client whose time is up.
-pub(crate) fn timeout_reply(reply: &mut cairn_proto::ReplyWriter, what: TimeoutReply) {
-    match what {
-        TimeoutReply::NullArray => reply.null_array(),
-        TimeoutReply::Null => reply.null(),
-        TimeoutReply::Integer(n) => reply.int(n),
-    }
-}
-
 impl Context<'_> {
+    /// Has the command that just ran only begun to wait, or waits it still?
+    fn still_waits(&self) -> bool {
+        if self.mode.reprocessing { self.shared.stay_blocked } else { self.client.blocked.is_some() }
+    }
+
     fn block_on_pause(&mut self) {
         self.shared.blocking.paused.push_back(self.client.slot);
         self.block(BlockedOn::Pause, None, TimeoutReply::Null);

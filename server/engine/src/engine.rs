@@ -4,7 +4,7 @@ use cairn_proto::ReplyWriter;
 use slab::Slab;
 
 use crate::args::Args;
-use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot};
+use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
 use crate::command::table;
 use crate::config::Config;
 use crate::context::{Context, Mode};
@@ -16,7 +16,7 @@ use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::{Db, Keyspace, Snapshot, Trash};
 use crate::rng::Rng;
 use crate::scripting::Interpreter;
-use crate::shared::{Blocking, CommandStats, Pause, PubSub, Shared, SlowLog, Stats};
+use crate::shared::{Blocking, Pause, PubSub, Shared, SlowLog, Stats};
 use crate::value::Kind;
 
 /// How an engine is made.
@@ -45,7 +45,7 @@ impl Engine {
         let seeds = Rng::new(seed);
         let hash_seed = HashSeed::new([seeds.next(), seeds.next(), seeds.next(), seeds.next()]);
         let mut keys = Keyspace::new(config.databases as usize, hash_seed, seeds.next());
-        keys.usage.set_policy(config.maxmemory_policy);
+        keys.usage.configure(&config);
         let shared = Shared {
             effects: Effects::new(journal, 0),
             dirty_keys: DirtyKeys::default(),
@@ -61,16 +61,18 @@ impl Engine {
             pause: Pause::default(),
             monitors: Vec::new(),
             touched: Vec::new(),
-            stats: Stats {
-                by_command: vec![CommandStats::default(); table().entries().len()],
-                ..Stats::default()
-            },
+            stats: Stats::new(),
             slow_log: SlowLog::default(),
             write_refusal: None,
             hold: 0,
             released: 0,
             stay_blocked: false,
+            pushes: ReplyWriter::default(),
+            deliveries: Vec::new(),
+            over_soft_limit: Default::default(),
+            turn_us: 0,
             clock_us: 0,
+            sleep_us: 0,
             key_positions: Vec::new(),
             active_expire: true,
             replication_id: replication_id(&seeds),
@@ -87,6 +89,7 @@ impl Engine {
     /// Starts a turn of the event loop. The engine's clock never goes back, whatever `now_ms` says.
     pub fn begin_turn(&mut self, now_ms: i64, monotonic_us: u64) {
         self.shared.now_ms = self.shared.now_ms.max(now_ms);
+        self.shared.turn_us = monotonic_us;
         self.shared.clock_us = monotonic_us;
         self.keys.set_now(self.shared.now_ms);
         self.shared.effects.set_time(self.shared.now_ms);
@@ -109,7 +112,7 @@ impl Engine {
 
     /// The connection is gone: so are its subscriptions, watches and waits.
     pub fn disconnect(&mut self, slot: Slot) {
-        self.unblock(slot);
+        self.shared.unblock(slot);
         let Some(Some(mut client)) = self.shared.clients.try_remove(slot) else { return };
         self.shared.slots_by_id.remove(&client.state.id);
         self.shared.forget_client(&mut client.state);
@@ -131,8 +134,8 @@ impl Engine {
     fn serve_blocked(&mut self, host: &mut dyn Host) {
         while let Some(name) = self.shared.blocking.ready.pop_front() {
             self.shared.blocking.ready_set.remove(&name);
-            let Some(queue) = self.shared.blocking.by_key.get(&name) else { continue };
             let (db, key) = &name;
+            let Some(queue) = self.shared.blocking.by_key.get(*db, key) else { continue };
             for slot in queue.iter().copied().collect::<Vec<_>>() {
                 let kind = self.keys.dbs()[*db].dict.get(key).map(|entry| entry.value.kind());
                 if self.waits_for(slot, kind) {
@@ -170,7 +173,11 @@ impl Engine {
         self.with_client(host, slot, Args::new(&slices), |cx| {
             cx.command = blocked.command;
             cx.mode.reprocessing = true;
+            let start = cx.reply.out.end();
             served = dispatch::retry(cx);
+            if served {
+                dispatch::end_reply(cx.client, cx.reply, start);
+            }
         });
         drop(slices);
         let Some(client) = self.shared.client(slot) else { return };
@@ -183,29 +190,7 @@ impl Engine {
 
     /// Takes the client out of every queue; the host may read from it again. False when it was not blocked.
     pub fn unblock(&mut self, slot: Slot) -> bool {
-        let Some(blocked) = self.shared.client(slot).and_then(|client| client.state.blocked.take()) else {
-            return false;
-        };
-        let blocking = &mut self.shared.blocking;
-        if let BlockedOn::Keys { db, keys, .. } = blocked.on {
-            for key in keys {
-                let name = (db, key);
-                if let Some(queue) = blocking.by_key.get_mut(&name) {
-                    queue.retain(|&other| other != slot);
-                    if queue.is_empty() {
-                        blocking.by_key.remove(&name);
-                    }
-                }
-            }
-        } else if blocked.on == BlockedOn::Pause {
-            blocking.paused.retain(|&other| other != slot);
-        }
-        if let Some(deadline) = blocked.deadline_ms {
-            blocking.deadlines.remove(&(deadline, slot));
-        }
-        blocking.clients -= 1;
-        blocking.resumed.push(slot);
-        true
+        self.shared.unblock(slot)
     }
 
     /// The host's answer to a client blocked with [`Context::block_on_host`]. Nothing happens when it is not.
@@ -214,9 +199,25 @@ impl Engine {
         if !client.state.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Host) {
             return;
         }
+        let from = client.reply.out.end();
         write(&mut client.reply);
+        dispatch::end_reply(&mut client.state, &mut client.reply, from);
         self.unblock(slot);
         self.shared.touch(slot);
+    }
+
+    /// The answer to a client that waits for [`crate::host::Request::WaitSynced`]: the local log is synced up to
+    /// `position`. Nothing happens when it has given up, and may be waiting for something else by now.
+    pub fn answer_synced(&mut self, slot: Slot, position: u64) {
+        let waits = self.shared.client(slot).and_then(|client| client.state.blocked.as_deref());
+        if !waits.is_some_and(|blocked| blocked.on_timeout == TimeoutReply::Synced { position }) {
+            return;
+        }
+        self.answer(slot, |reply| {
+            reply.array(2);
+            reply.int(1);
+            reply.int(0);
+        });
     }
 
     /// What time brings about: blocked clients give up, CLIENT PAUSE ends.
@@ -226,10 +227,12 @@ impl Engine {
                 break;
             }
             self.shared.blocking.deadlines.remove(&(deadline, slot));
-            self.time_out(slot);
+            self.shared.time_out(host, slot);
         }
-        if self.shared.pause.until_ms <= self.shared.now_ms {
-            while let Some(slot) = self.shared.blocking.paused.pop_front() {
+        if self.shared.pause.relaxed || self.shared.pause.until_ms <= self.shared.now_ms {
+            self.shared.pause.relaxed = false;
+            // Some may have to wait again.
+            for slot in std::mem::take(&mut self.shared.blocking.paused) {
                 self.resume_paused(host, slot);
             }
         }
@@ -238,23 +241,10 @@ impl Engine {
     /// The time of the next thing that [`Engine::tick`] has to do, in Unix milliseconds.
     pub fn next_deadline_ms(&self) -> Option<i64> {
         let blocked = self.shared.blocking.deadlines.first().map(|&(at, _)| at);
-        let paused = (!self.shared.blocking.paused.is_empty()).then_some(self.shared.pause.until_ms);
+        let pause = &self.shared.pause;
+        let end_ms = if pause.relaxed { self.shared.now_ms } else { pause.until_ms };
+        let paused = (!self.shared.blocking.paused.is_empty()).then_some(end_ms);
         blocked.into_iter().chain(paused).min()
-    }
-
-    fn time_out(&mut self, slot: Slot) {
-        let newest = self.shared.effects.newest_seq();
-        let released = self.shared.released;
-        let Some(client) = self.shared.client(slot) else { return };
-        let Some(blocked) = client.state.blocked.as_ref() else { return };
-        let from = client.reply.out.end();
-        dispatch::timeout_reply(&mut client.reply, blocked.on_timeout);
-        if newest > released {
-            // "Nothing came" may rest on a removal that is not released yet.
-            client.state.hold(from, newest);
-        }
-        self.unblock(slot);
-        self.shared.touch(slot);
     }
 
     fn resume_paused(&mut self, host: &mut dyn Host, slot: Slot) {
@@ -271,9 +261,7 @@ impl Engine {
     /// May the host hand this client's next command over?
     pub fn accepts_commands(&self, slot: Slot) -> bool {
         match self.shared.clients.get(slot) {
-            Some(Some(client)) => {
-                client.state.blocked.is_none() && !client.state.close_now && !client.state.close_after_reply
-            }
+            Some(Some(client)) => client.state.blocked.is_none() && !client.state.closing(),
             _ => false,
         }
     }
@@ -381,13 +369,17 @@ impl Engine {
     /// Work that goes on beside commands: active expiry, eviction. `budget_us` bounds it.
     pub fn cron(&mut self, host: &mut dyn Host, budget_us: u64) {
         self.with_applier(host, |cx| {
-            if cx.shared.active_expire {
+            // Redis lets nothing change while CLIENT PAUSE holds.
+            if cx.shared.active_expire && cx.shared.pause.until_ms <= cx.shared.now_ms {
                 crate::expire::cycle(cx, budget_us);
             }
             if cx.shared.config.maxmemory > 0 {
                 crate::eviction::make_room(cx);
             }
         });
+        self.shared.stats.ops.sample(self.shared.stats.commands, self.shared.now_ms);
+        self.shared.check_soft_limits(host);
+        self.shared.evict_clients(host);
         self.serve_blocked(host);
     }
 
@@ -417,12 +409,32 @@ impl Engine {
             mode: Mode::default(),
         });
         self.keys.no_touch = false;
-        self.shared.effects.end_unit();
+        let seq = self.shared.effects.open_seq();
+        if self.shared.effects.end_unit() {
+            client.state.written_seq = seq;
+        }
+        self.shared.settle_deliveries(host);
+        if !self.shared.pushes.out.is_empty() {
+            client.reply.out.append(self.shared.pushes.out.contiguous());
+            self.shared.pushes.out.clear();
+            self.shared.need(self.shared.effects.newest_seq());
+        }
         let hold = self.shared.hold;
         if hold > self.shared.released && client.reply.out.end() > from {
             client.state.hold(from, hold);
         }
-        self.shared.clients[slot] = Some(client);
+        if client.unread_bytes() > 0 {
+            self.shared.check_output(&mut client, host);
+        }
+        if client.state.closing() {
+            if client.state.close_now {
+                client.close_now();
+            }
+            self.shared.clients[slot] = Some(client);
+            self.shared.touch(slot);
+        } else {
+            self.shared.clients[slot] = Some(client);
+        }
     }
 
     /// Runs `f` as one atomic unit in nobody's name.
@@ -442,6 +454,7 @@ impl Engine {
         });
         reply.out.clear();
         self.shared.effects.end_unit();
+        self.shared.settle_deliveries(host);
     }
 }
 

@@ -34,6 +34,8 @@ pub enum LogLevel {
 pub enum Request {
     /// These directives changed; the values are in the engine's configuration.
     ConfigChanged(Vec<&'static str>),
+    /// CONFIG RESETSTAT: counters that only the host keeps go back to zero.
+    ResetFigures,
     /// SAVE; the client waits for an answer, which comes when the snapshot is durable.
     Save { client: Slot },
     /// CONFIG REWRITE; the client waits for [`crate::Engine::answer`].
@@ -48,7 +50,8 @@ pub enum Request {
     Reload { client: Slot, save: bool, flush: bool },
     /// BGREWRITEAOF: snapshot now so that the log can be cut.
     CompactLog,
-    /// WAITAOF, or anything else that waits for the local disk: answer when `position` is synced.
+    /// WAITAOF, or anything else that waits for the local disk: [`crate::Engine::answer_synced`] when `position`
+    /// is synced. It may have given up by then.
     WaitSynced { client: Slot, position: u64 },
     /// DEBUG SLEEP: stop everything for so long.
     Sleep { microseconds: u64 },

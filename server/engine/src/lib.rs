@@ -19,6 +19,7 @@
 //! which journal position a reply depends on.
 
 pub mod args;
+pub mod by_key;
 pub mod client;
 pub mod command;
 pub mod commands;
@@ -37,6 +38,8 @@ mod expire;
 pub mod glob;
 pub mod host;
 pub mod keyspace;
+pub mod latency;
+mod limits;
 pub mod long_double;
 pub mod notify;
 pub mod pubsub;
@@ -49,6 +52,9 @@ pub mod testing;
 pub mod types;
 pub mod value;
 
+/// Cairn's own version.
+pub const CAIRN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
 pub use args::{Args, OwnedArgs};
 pub use client::{ClientInfo, Slot};
 pub use context::Context;
@@ -56,4 +62,5 @@ pub use engine::{Engine, EngineOptions};
 pub use error::{CommandError, CommandResult};
 pub use host::Host;
 pub use keyspace::Keyspace;
+pub use scripting::REDIS_VERSION;
 pub use value::Value;

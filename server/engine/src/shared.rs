@@ -1,15 +1,20 @@
 //! The state that all commands share beside the keyspace: clients, subscriptions, watched and awaited keys, figures.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
+use cairn_proto::ReplyWriter;
 use slab::Slab;
 
-use crate::client::{Client, Slot};
+use crate::by_key::ByKey;
+use crate::client::{BlockedOn, Client, ClientState, Slot, TimeoutReply};
 use crate::config::Config;
 use crate::ds::HashSeed;
 use crate::effects::Effects;
 use crate::error::CommandError;
+use crate::host::Host;
+use crate::keyspace::Db;
 use crate::keyspace::dirty::DirtyKeys;
+use crate::latency::Histogram;
 use crate::rng::Rng;
 
 /// Everything but the keyspace.
@@ -26,7 +31,8 @@ pub struct Shared {
     pub next_client_id: u64,
     pub slots_by_id: HashMap<u64, Slot>,
     pub pubsub: PubSub,
-    pub watchers: HashMap<(usize, Box<[u8]>), Vec<Slot>>,
+    /// Who watches which key.
+    pub watchers: ByKey<Vec<Slot>>,
     pub blocking: Blocking,
     pub pause: Pause,
     pub monitors: Vec<Slot>,
@@ -42,8 +48,18 @@ pub struct Shared {
     pub released: u64,
     /// A blocked client that was tried again still waits.
     pub stay_blocked: bool,
+    /// Messages for the client whose command runs; they follow its reply.
+    pub pushes: ReplyWriter,
+    /// Where messages to other clients start that were written in this unit: they wait for it.
+    pub deliveries: Vec<(Slot, u64)>,
+    /// Clients over the soft limit of their output.
+    pub over_soft_limit: BTreeSet<Slot>,
+    /// The host's monotonic clock when the turn began.
+    pub turn_us: u64,
     /// The host's monotonic clock when the last command ended.
     pub clock_us: u64,
+    /// How long the host is going to sleep for the running command (DEBUG SLEEP); counts as its run time.
+    pub sleep_us: u64,
     /// Scratch of the dispatcher.
     pub key_positions: Vec<usize>,
     pub active_expire: bool,
@@ -51,11 +67,11 @@ pub struct Shared {
     pub replication_id: String,
 }
 
-/// Who listens to what.
+/// Who listens to what. The lists of clients are in order.
 #[derive(Default)]
 pub struct PubSub {
     pub channels: HashMap<Box<[u8]>, Vec<Slot>>,
-    pub patterns: HashMap<Box<[u8]>, Vec<Slot>>,
+    pub patterns: BTreeMap<Box<[u8]>, Vec<Slot>>,
     pub shard_channels: HashMap<Box<[u8]>, Vec<Slot>>,
 }
 
@@ -63,7 +79,7 @@ pub struct PubSub {
 #[derive(Default)]
 pub struct Blocking {
     /// In order of arrival.
-    pub by_key: HashMap<(usize, Box<[u8]>), VecDeque<Slot>>,
+    pub by_key: ByKey<VecDeque<Slot>>,
     pub deadlines: BTreeSet<(i64, Slot)>,
     /// Keys that may serve somebody, in the order in which they changed.
     pub ready: VecDeque<(usize, Box<[u8]>)>,
@@ -81,6 +97,8 @@ pub struct Pause {
     pub until_ms: i64,
     /// Only writes are held.
     pub writes_only: bool,
+    /// The rules were relaxed: those held are tried again in the next tick.
+    pub relaxed: bool,
 }
 
 /// Counters of INFO.
@@ -94,7 +112,7 @@ pub struct Stats {
     pub total_error_replies: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
-    pub instantaneous_ops: u64,
+    pub ops: Rate,
     pub peak_clients: usize,
     pub expire_cycle_cpu_ms: u64,
     pub expired_time_cap_reached: u64,
@@ -105,6 +123,56 @@ pub struct Stats {
     pub errors: HashMap<String, u64>,
 }
 
+impl Stats {
+    /// All zero.
+    pub fn new() -> Self {
+        Self {
+            by_command: vec![CommandStats::default(); crate::command::table().entries().len()],
+            ..Self::default()
+        }
+    }
+
+    /// CONFIG RESETSTAT: forgets everything but what describes the present.
+    pub fn reset(&mut self) {
+        let peak_clients = self.peak_clients;
+        *self = Self { peak_clients, ..Self::new() };
+    }
+}
+
+/// How much a counter grows in a second, over the last [`Rate::SAMPLES`] samples.
+#[derive(Default)]
+pub struct Rate {
+    samples: [u64; Self::SAMPLES],
+    next: usize,
+    sampled_at_ms: i64,
+    sampled: u64,
+}
+
+impl Rate {
+    const SAMPLES: usize = 16;
+    /// A sample is taken no more often.
+    const SAMPLE_MS: i64 = 100;
+
+    /// Looks at the counter.
+    pub fn sample(&mut self, counter: u64, now_ms: i64) {
+        let elapsed_ms = now_ms - self.sampled_at_ms;
+        if elapsed_ms < Self::SAMPLE_MS {
+            return;
+        }
+        if self.sampled_at_ms > 0 {
+            self.samples[self.next] = counter.saturating_sub(self.sampled) * 1000 / elapsed_ms as u64;
+            self.next = (self.next + 1) % Self::SAMPLES;
+        }
+        self.sampled_at_ms = now_ms;
+        self.sampled = counter;
+    }
+
+    /// Per second.
+    pub fn per_second(&self) -> u64 {
+        self.samples.iter().sum::<u64>() / Self::SAMPLES as u64
+    }
+}
+
 /// Counters of one command.
 #[derive(Clone, Debug, Default)]
 pub struct CommandStats {
@@ -112,6 +180,8 @@ pub struct CommandStats {
     pub microseconds: u64,
     pub rejected: u64,
     pub failed: u64,
+    /// Run times, while `latency-tracking` is on.
+    pub latency: Histogram,
 }
 
 /// The slow log, newest first.
@@ -145,6 +215,133 @@ impl Shared {
             client.state.touched = true;
             self.touched.push(slot);
         }
+    }
+
+    /// Takes the client out of every queue; the host may read from it again. False when it was not blocked.
+    pub fn unblock(&mut self, slot: Slot) -> bool {
+        let Some(blocked) = self.client(slot).and_then(|client| client.state.blocked.take()) else {
+            return false;
+        };
+        let blocking = &mut self.blocking;
+        match blocked.on {
+            BlockedOn::Keys { db, keys, .. } => {
+                for key in keys {
+                    if let Some(queue) = blocking.by_key.get_mut(db, &key) {
+                        queue.retain(|&other| other != slot);
+                        if queue.is_empty() {
+                            blocking.by_key.remove(db, &key);
+                        }
+                    }
+                }
+            }
+            BlockedOn::Pause => blocking.paused.retain(|&other| other != slot),
+            BlockedOn::Host => {}
+        }
+        if let Some(deadline) = blocked.deadline_ms {
+            blocking.deadlines.remove(&(deadline, slot));
+        }
+        blocking.clients -= 1;
+        blocking.resumed.push(slot);
+        true
+    }
+
+    /// A blocked client's time is up: it is told so and goes on.
+    pub(crate) fn time_out(&mut self, host: &dyn Host, slot: Slot) {
+        let newest = self.effects.newest_seq();
+        let released = self.released;
+        let Some(client) = self.client(slot) else { return };
+        let Some(blocked) = client.state.blocked.as_ref() else { return };
+        let from = client.reply.out.end();
+        match blocked.on_timeout {
+            TimeoutReply::NullArray => client.reply.null_array(),
+            TimeoutReply::Null => client.reply.null(),
+            TimeoutReply::Integer(n) => client.reply.int(n),
+            TimeoutReply::Synced { position } => {
+                client.reply.array(2);
+                client.reply.int(i64::from(host.facts().log_synced >= position));
+                client.reply.int(0);
+            }
+        }
+        if newest > released {
+            // "Nothing came" may rest on a removal that is not released yet.
+            client.state.hold(from, newest);
+        }
+        self.end_wait(slot, from);
+    }
+
+    /// CLIENT UNBLOCK … ERROR.
+    pub(crate) fn unblock_with_error(&mut self, slot: Slot, error: &str) {
+        let Some(client) = self.client(slot) else { return };
+        let from = client.reply.out.end();
+        client.reply.error(error);
+        self.end_wait(slot, from);
+    }
+
+    /// A blocked client has been answered (from `from` on) without its command having run.
+    fn end_wait(&mut self, slot: Slot, from: u64) {
+        let Some(client) = self.client(slot) else { return };
+        let command = client.state.blocked.as_ref().map(|blocked| blocked.command.index);
+        crate::dispatch::end_reply(&mut client.state, &mut client.reply, from);
+        if let Some(index) = command {
+            self.stats.by_command[index].calls += 1;
+            self.stats.commands += 1;
+        }
+        self.unblock(slot);
+        self.touch(slot);
+    }
+
+    /// Cuts a client off that is not the one whose command runs: it is out of all tables at once, and the host closes
+    /// its connection.
+    pub fn kill(&mut self, slot: Slot) {
+        self.unblock(slot);
+        let Some(mut client) = self.clients.get_mut(slot).and_then(Option::take) else { return };
+        self.slots_by_id.remove(&client.state.id);
+        self.forget_client(&mut client.state);
+        client.close_now();
+        self.clients[slot] = Some(client);
+        self.touch(slot);
+    }
+
+    /// All keys of `db` are about to go: breaks the WATCHes of those that are there, and tells those who wait for a
+    /// stream to come or go.
+    pub(crate) fn touch_all(&mut self, keys: &Db, db: usize, own: &mut ClientState) {
+        for (_, slots) in self.watchers.of_db(db).filter(|(key, _)| keys.dict.contains(key)) {
+            for &slot in slots {
+                if slot == own.slot {
+                    own.watch_broken = true;
+                } else if let Some(Some(other)) = self.clients.get_mut(slot) {
+                    other.state.watch_broken = true;
+                }
+            }
+        }
+        for (key, _) in self.blocking.by_key.of_db(db).filter(|(key, _)| keys.dict.contains(key)) {
+            let name: (usize, Box<[u8]>) = (db, key.into());
+            if self.blocking.ready_set.insert(name.clone()) {
+                self.blocking.ready.push_back(name);
+            }
+        }
+    }
+
+    /// Unix microseconds, as fine as the host's clock: TIME, MONITOR.
+    pub fn now_us(&self) -> i64 {
+        self.now_ms * 1000 + self.clock_us.saturating_sub(self.turn_us) as i64
+    }
+
+    /// At the end of a unit: what was written to other clients waits for the unit, which may have logged more since.
+    pub(crate) fn settle_deliveries(&mut self, host: &dyn Host) {
+        let newest = self.effects.newest_seq();
+        let hold = self.effects.enabled() && newest > self.released;
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        for (slot, from) in deliveries.drain(..) {
+            if hold
+                && let Some(client) = self.client(slot)
+                && !client.state.close_now
+            {
+                client.state.hold(from, newest);
+            }
+            self.check_output_of(slot, host);
+        }
+        self.deliveries = deliveries;
     }
 
     /// The reply being made needs `seq` released.

@@ -1,9 +1,10 @@
 //! All commands, family by family. Each file opens with its list; a handler stands beside its declaration.
 
 mod bitmap;
-mod connection;
+pub(crate) mod connection;
 mod geo;
 mod hash;
+mod help;
 mod hyperloglog;
 mod keys;
 mod list;

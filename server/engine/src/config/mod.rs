@@ -32,6 +32,7 @@ pub use values::{
 
 use crate::glob;
 use directive::shown;
+pub(crate) use words::parse_memory;
 
 /// Why CONFIG SET changed nothing. The texts are those of Redis, without the leading `ERR`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

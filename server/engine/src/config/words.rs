@@ -7,7 +7,7 @@ const GB: u64 = 1 << 30;
 /// Reads a byte count as Redis does: digits, then nothing, `b`, a decimal unit (`k`, `m`, `g`) or
 /// a binary one (`kb`, `mb`, `gb`) in any case. Digits may be missing and then mean 0. `None` for
 /// anything else, and for what does not fit 64 bits (Redis would quietly keep another number).
-pub(super) fn parse_memory(text: &str) -> Option<u64> {
+pub(crate) fn parse_memory(text: &str) -> Option<u64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let factor = match unit.to_ascii_lowercase().as_str() {

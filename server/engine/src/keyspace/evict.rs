@@ -3,7 +3,7 @@
 //! A key's usage word has 24 bits, as in Redis. LRU: the clock in seconds, wrapping. LFU: the high 16 bits are the
 //! minute of the last decay, the low 8 a logarithmic counter.
 
-use crate::config::MaxmemoryPolicy;
+use crate::config::{Config, MaxmemoryPolicy};
 use crate::rng::Rng;
 
 /// The LRU clock wraps here.
@@ -32,9 +32,11 @@ impl UsagePolicy {
         self.lfu
     }
 
-    /// Switches to another `maxmemory-policy`.
-    pub fn set_policy(&mut self, policy: MaxmemoryPolicy) {
-        self.lfu = policy.is_lfu();
+    /// Switches to what the configuration says.
+    pub fn configure(&mut self, config: &Config) {
+        self.lfu = config.maxmemory_policy.is_lfu();
+        self.lfu_log_factor = i64::from(config.lfu_log_factor);
+        self.lfu_decay_minutes = i64::from(config.lfu_decay_time);
     }
 
     pub(super) fn set_now(&mut self, now_ms: i64) {

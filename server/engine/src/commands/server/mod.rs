@@ -1,8 +1,229 @@
-//! (being written)
+//! The server itself: its commands, configuration, figures, persistence and data as a whole.
+//!
+//! - `catalogue`: COMMAND; `syntax`: the argument trees of COMMAND DOCS. `config`: CONFIG. `info`: INFO.
+//! - `persistence`: SAVE, SHUTDOWN, WAITAOF and the like. `debug`: DEBUG.
+//! - `slowlog` and `monitor`: what commands ran; `secrets` keeps passwords out of them.
+//! - Here: what is too small for a file.
 
-use crate::command::Command;
-
-pub(super) const COMMANDS: &[&Command] = &[];
-
+mod catalogue;
+mod config;
+mod debug;
+mod info;
 pub(crate) mod monitor;
+mod persistence;
+mod secrets;
 pub(crate) mod slowlog;
+mod syntax;
+
+use crate::args::Args;
+use crate::command::{COMMAND, Category, Command, Flag, Group};
+use crate::context::Context;
+use crate::error::{CommandError, CommandResult};
+
+pub(super) const COMMANDS: &[&Command] = &[
+    &persistence::BGREWRITEAOF,
+    &persistence::BGSAVE,
+    &catalogue::COMMAND_COMMAND,
+    &config::CONFIG,
+    &DBSIZE,
+    &debug::DEBUG,
+    &FLUSHALL,
+    &FLUSHDB,
+    &info::INFO,
+    &persistence::LASTSAVE,
+    &monitor::MONITOR,
+    &ROLE,
+    &persistence::SAVE,
+    &persistence::SHUTDOWN,
+    &slowlog::SLOWLOG,
+    &TIME,
+    &persistence::WAIT,
+    &persistence::WAITAOF,
+];
+
+const ON_EVERY_SHARD: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
+
+static TIME: Command = Command {
+    name: "time",
+    arity: 1,
+    group: Group::Server,
+    since: "2.6.0",
+    flags: &[Flag::Loading, Flag::Stale, Flag::Fast],
+    summary: "Returns the server's time: seconds since 1970, and microseconds.",
+    tips: &["nondeterministic_output"],
+    run: time,
+    ..COMMAND
+};
+
+fn time(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
+    let now_us = cx.shared.now_us();
+    cx.reply.array(2);
+    cx.reply.bulk_int(now_us / 1_000_000);
+    cx.reply.bulk_int(now_us % 1_000_000);
+    Ok(())
+}
+
+static ROLE: Command = Command {
+    name: "role",
+    arity: 1,
+    group: Group::Server,
+    since: "2.8.12",
+    flags: &[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast],
+    categories: &[Category::Admin, Category::Dangerous],
+    summary: "Tells whether this node is a master or a replica, and of whom.",
+    run: role,
+    ..COMMAND
+};
+
+fn role(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
+    cx.reply.array(3);
+    cx.reply.bulk(b"master");
+    // The offset of the replication stream, which a single node does not have.
+    cx.reply.int(0);
+    cx.reply.array(0);
+    Ok(())
+}
+
+static DBSIZE: Command = Command {
+    name: "dbsize",
+    arity: 1,
+    group: Group::Server,
+    flags: &[Flag::ReadOnly, Flag::Fast, Flag::KeylessRead],
+    categories: &[Category::Keyspace],
+    summary: "Returns the number of keys in the database.",
+    tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+    run: dbsize,
+    ..COMMAND
+};
+
+fn dbsize(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
+    cx.reply.int(cx.keys.db().len() as i64);
+    Ok(())
+}
+
+static FLUSHDB: Command = Command {
+    name: "flushdb",
+    arity: -1,
+    group: Group::Server,
+    flags: &[Flag::Write],
+    categories: &[Category::Keyspace, Category::Dangerous],
+    summary: "Removes all keys of the database.",
+    complexity: "O(1); the memory is freed in the background",
+    syntax: "[ASYNC | SYNC]",
+    tips: ON_EVERY_SHARD,
+    run: flushdb,
+    ..COMMAND
+};
+
+fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    check_flush(args)?;
+    let db = cx.keys.selected();
+    if flush(cx, db) {
+        cx.log(&[b"FLUSHDB"]);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+static FLUSHALL: Command = Command {
+    name: "flushall",
+    arity: -1,
+    group: Group::Server,
+    flags: &[Flag::Write],
+    categories: &[Category::Keyspace, Category::Dangerous],
+    summary: "Removes all keys of all databases.",
+    complexity: "O(D) where D is the number of databases; the memory is freed in the background",
+    syntax: "[ASYNC | SYNC]",
+    tips: ON_EVERY_SHARD,
+    run: flushall,
+    ..COMMAND
+};
+
+fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    check_flush(args)?;
+    let mut flushed = false;
+    for db in 0..cx.keys.dbs().len() {
+        flushed |= flush(cx, db);
+    }
+    if flushed {
+        cx.log(&[b"FLUSHALL"]);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// ASYNC and SYNC are both as good: a database is dropped in one step, and freed on another thread.
+fn check_flush(args: Args<'_>) -> CommandResult {
+    match args.len() {
+        1 => Ok(()),
+        2 if args.is(1, "async") || args.is(1, "sync") => Ok(()),
+        _ => Err(CommandError::Syntax),
+    }
+}
+
+/// Empties a database; true when it held anything.
+fn flush(cx: &mut Context<'_>, db: usize) -> bool {
+    if cx.keys.dbs()[db].is_empty() {
+        return false;
+    }
+    cx.shared.touch_all(&cx.keys.dbs()[db], db, cx.client);
+    if cx.shared.effects.enabled() {
+        let seq = cx.shared.effects.open_seq();
+        cx.shared.dirty_keys.mark_all(seq);
+    }
+    let removed = cx.keys.flush(db);
+    cx.shared.effects.add_dirty(removed as u64);
+    true
+}
+
+/// A subcommand whose arity allows more arguments than make sense.
+fn wrong_arguments(args: Args<'_>) -> CommandError {
+    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    text.extend_from_slice(&args.at(1)[..args.at(1).len().min(128)]);
+    text.extend_from_slice(b"'. Try ");
+    text.extend_from_slice(&args.at(0).to_ascii_uppercase());
+    text.extend_from_slice(b" HELP.");
+    CommandError::Bytes(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_proto::Resp;
+
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn flushes_are_effects_and_reads_wait_for_them() {
+        let mut server = TestEngine::new();
+        let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        assert_eq!(server.run(a, "FLUSHALL"), "+OK\r\n");
+        assert!(server.batches.is_empty(), "there was nothing to remove");
+        server.run(a, "SET k v");
+        server.run(a, "SELECT 5");
+        server.run(a, "SET k v");
+        server.send_held(a, &[b"FLUSHDB", b"ASYNC"]);
+        server.send_held(b, &[b"GET", b"k"]);
+        assert_eq!(server.output(b), b"", "any key may be gone");
+        server.release();
+        assert_eq!(server.output(b), b"$1\r\nv\r\n");
+        assert_eq!(server.run(a, "DBSIZE"), "+OK\r\n:0\r\n");
+        assert_eq!(server.run(b, "DBSIZE"), ":1\r\n");
+        let mut replica = server.replica();
+        let c = replica.connect(Resp::V2);
+        assert_eq!(replica.run(c, "DBSIZE"), ":1\r\n");
+        server.run(a, "FLUSHALL SYNC");
+        assert_eq!(server.run(b, "DBSIZE"), ":0\r\n");
+        let replica = server.replica();
+        assert!(replica.engine.keys.dbs().iter().all(|db| db.is_empty()));
+        assert_eq!(server.run(a, "FLUSHALL NOW"), "-ERR syntax error\r\n");
+    }
+
+    #[test]
+    fn time_has_the_hosts_microseconds() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        let time = server.run(a, "TIME");
+        assert!(time.starts_with("*2\r\n$10\r\n1700000000\r\n$"), "{time}");
+        assert_eq!(server.run(a, "ROLE"), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+    }
+}

@@ -1,0 +1,196 @@
+//! CONFIG: the directives, and the counters of INFO.
+
+use crate::args::Args;
+use crate::command::{COMMAND, Command, Flag, Group};
+use crate::config::ConfigError;
+use crate::context::Context;
+use crate::error::{CommandError, CommandResult};
+use crate::host::Request;
+
+pub(super) static CONFIG: Command = Command {
+    name: "config",
+    arity: -2,
+    group: Group::Server,
+    since: "2.0.0",
+    summary: "Looks at the configuration and changes it.",
+    complexity: "Depends on subcommand.",
+    subcommands: &[&GET, &HELP, &RESETSTAT, &REWRITE, &SET],
+    ..COMMAND
+};
+
+const SUBCOMMAND: Command = Command {
+    group: Group::Server,
+    since: "2.0.0",
+    flags: &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale],
+    tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+    ..COMMAND
+};
+
+static HELP: Command = Command {
+    name: "help",
+    arity: 2,
+    since: "5.0.0",
+    flags: &[Flag::Loading, Flag::Stale],
+    summary: "Describes the subcommands.",
+    tips: &[],
+    run: crate::commands::help::help,
+    ..SUBCOMMAND
+};
+
+static GET: Command = Command {
+    name: "get",
+    arity: -3,
+    summary: "Returns the directives that match any of the patterns, with their values.",
+    complexity: "O(N) where N is the number of patterns",
+    syntax: "parameter [parameter ...]",
+    tips: &[],
+    run: get,
+    ..SUBCOMMAND
+};
+
+fn get(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let found = cx.config().get_all(args.from(2));
+    cx.reply.map(found.len());
+    for (name, value) in found {
+        cx.reply.bulk(name.as_bytes());
+        cx.reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+static SET: Command = Command {
+    name: "set",
+    arity: -4,
+    summary: "Changes directives, all of them or none.",
+    complexity: "O(N) where N is the number of directives",
+    syntax: "parameter value [parameter value ...]",
+    run: set,
+    ..SUBCOMMAND
+};
+
+fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let (pairs, []) = args.from(2).as_chunks::<2>() else { return Err(CommandError::Syntax) };
+    let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|&[name, value]| (name, value)).collect();
+    let origin = cx.client.origin();
+    let changed =
+        cx.shared.config.set(&pairs, origin).map_err(|error: ConfigError| format!("ERR {error}"))?;
+    cx.keys.usage.configure(&cx.shared.config);
+    if !changed.is_empty() {
+        cx.host.request(Request::ConfigChanged(changed.into_iter().map(|id| id.name()).collect()));
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+static RESETSTAT: Command = Command {
+    name: "resetstat",
+    arity: 2,
+    summary: "Sets the counters of INFO to zero.",
+    run: resetstat,
+    ..SUBCOMMAND
+};
+
+fn resetstat(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
+    cx.shared.stats.reset();
+    cx.keys.hits.set(0);
+    cx.keys.misses.set(0);
+    cx.host.request(Request::ResetFigures);
+    cx.reply.ok();
+    Ok(())
+}
+
+static REWRITE: Command = Command {
+    name: "rewrite",
+    arity: 2,
+    since: "2.8.0",
+    summary: "Brings the config file up to date.",
+    run: rewrite,
+    ..SUBCOMMAND
+};
+
+fn rewrite(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
+    if cx.host.facts().config_file.is_empty() {
+        return Err("ERR The server is running without a config file".into());
+    }
+    if !cx.may_block() {
+        return Err("ERR CONFIG REWRITE isn't allowed for DENY BLOCKING client".into());
+    }
+    cx.host.request(Request::ConfigRewrite { client: cx.client.slot });
+    cx.block_on_host(None, crate::client::TimeoutReply::Null);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_proto::Resp;
+
+    use crate::config::MaxmemoryPolicy;
+    use crate::host::Request;
+    use crate::testing::TestEngine;
+
+    #[test]
+    fn what_is_set_is_in_effect_and_the_host_hears_of_it() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V3);
+        assert_eq!(
+            server.run(a, "CONFIG SET maxmemory-policy allkeys-lfu lfu-log-factor 7 lfu-decay-time 3"),
+            "+OK\r\n"
+        );
+        let usage = &server.engine.keys.usage;
+        assert!(usage.is_lfu());
+        assert_eq!((usage.lfu_log_factor, usage.lfu_decay_minutes), (7, 3));
+        assert_eq!(server.engine.shared.config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu);
+        let names = vec!["maxmemory-policy", "lfu-log-factor", "lfu-decay-time"];
+        assert_eq!(server.host.requests, [Request::ConfigChanged(names)]);
+        assert_eq!(
+            server.run(a, "CONFIG GET lfu-* maxmemory-policy"),
+            "%3\r\n$14\r\nlfu-decay-time\r\n$1\r\n3\r\n$14\r\nlfu-log-factor\r\n$1\r\n7\r\n$16\r\nmaxmemory-policy\r\n\
+             $11\r\nallkeys-lfu\r\n"
+        );
+    }
+
+    #[test]
+    fn refusals_are_redis_s() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        assert_eq!(
+            server.run(a, "CONFIG SET nosuch 1"),
+            "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'\r\n"
+        );
+        assert_eq!(server.run(a, "CONFIG SET port 1 hz"), "-ERR syntax error\r\n");
+        assert!(
+            server
+                .run(a, "CONFIG SET hz x")
+                .starts_with("-ERR CONFIG SET failed (possibly related to argument 'hz')")
+        );
+        assert_eq!(server.run(a, "CONFIG GET nosuch"), "*0\r\n");
+        assert!(server.host.requests.is_empty());
+    }
+
+    #[test]
+    fn counters_go_back_to_zero() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.run(a, "GET k");
+        server.run(a, "NOSUCH");
+        assert_eq!(server.run(a, "CONFIG RESETSTAT"), "+OK\r\n");
+        assert_eq!(server.host.requests, [Request::ResetFigures]);
+        let info = server.run(a, "INFO stats commandstats errorstats");
+        assert!(info.contains("keyspace_misses:0\r\n"), "{info}");
+        assert!(!info.contains("cmdstat_get"), "{info}");
+        assert!(!info.contains("errorstat_ERR"), "{info}");
+    }
+
+    #[test]
+    fn rewrite_is_the_hosts() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        assert_eq!(server.run(a, "CONFIG REWRITE"), "-ERR The server is running without a config file\r\n");
+        server.host.facts.config_file = "cairn.conf".to_owned();
+        assert_eq!(server.run(a, "CONFIG REWRITE"), "");
+        assert_eq!(server.host.requests, [Request::ConfigRewrite { client: a }]);
+        server.engine.answer(a, |reply| reply.ok());
+        assert_eq!(server.output(a), b"+OK\r\n");
+        assert!(server.engine.accepts_commands(a));
+    }
+}

@@ -1,0 +1,354 @@
+//! DEBUG: what tests and developers need. Refused unless `enable-debug-command` allows it.
+
+use crate::args::{Args, parse_f64, parse_i64};
+use crate::client::TimeoutReply;
+use crate::command::{COMMAND, Command, Flag, Group};
+use crate::config::parse_memory;
+use crate::context::Context;
+use crate::error::{CommandError, CommandResult};
+use crate::host::{LogLevel, Request};
+use crate::value::Value;
+
+use cairn_proto::Resp;
+
+pub(super) static DEBUG: Command = Command {
+    name: "debug",
+    arity: -2,
+    group: Group::Server,
+    flags: &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Protected],
+    summary: "Does what only tests and developers need.",
+    complexity: "Depends on subcommand.",
+    run: debug,
+    ..COMMAND
+};
+
+const HELP: &[&str] = &[
+    "CHANGE-REPL-ID",
+    "    Makes up a new replication id.",
+    "DIGEST",
+    "    Returns a hash of all keys and values.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Returns a hash of each value.",
+    "ERROR <text>",
+    "    Answers with this error.",
+    "JMAP",
+    "    Returns how much memory each type of value takes.",
+    "LOADAOF",
+    "    Rebuilds the data from snapshot and log.",
+    "LOG <text>",
+    "    Writes to the server's log.",
+    "OBJECT <key>",
+    "    Describes a value.",
+    "PANIC | SEGFAULT",
+    "    Ends the process at once, as a crash would.",
+    "POPULATE <count> [<prefix> [<size>]]",
+    "    Makes keys prefix:0, prefix:1 and so on, if they are not there.",
+    "PROTOCOL <type>",
+    "    Answers with an example of a type: string, integer, double, bignum, null, array, set, map, attrib, push,",
+    "    verbatim, true, false.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Accepted; large elements of lists need no setting here.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Writes a snapshot and loads it again.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Turns the search for expired keys off or on.",
+    "SLEEP <seconds>",
+    "    Stops everything for so long.",
+    "STRINGMATCH-LEN <string> <pattern>",
+    "    Tells whether the string matches the pattern.",
+];
+
+fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let name = args.at(1).to_ascii_lowercase();
+    let operands = args.from(2);
+    match (name.as_slice(), operands) {
+        (b"help", []) => super::super::help::reply(cx, args, HELP),
+        (b"change-repl-id", []) => {
+            cx.shared.replication_id = crate::engine::replication_id(&cx.shared.rng);
+            cx.reply.ok();
+        }
+        (b"error", [text]) => return Err(CommandError::Bytes(text.to_vec())),
+        (b"jmap", []) => jmap(cx),
+        (b"loadaof", []) => {
+            let client = cx.client.slot;
+            return ask_host(cx, Request::Rebuild { client });
+        }
+        (b"log", [text]) => {
+            cx.host.log(LogLevel::Warning, &format!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
+            cx.reply.ok();
+        }
+        (b"object", [key]) => return object(cx, key),
+        (b"panic" | b"segfault" | b"assert" | b"oom", []) => cx.host.request(Request::Crash),
+        (b"populate", [_] | [_, _] | [_, _, _]) => return populate(cx, operands),
+        (b"protocol", [kind]) => return protocol(cx, kind),
+        (b"quicklist-packed-threshold", [size]) => {
+            const SIZE_MAX: u64 = 4 << 30;
+            let bytes = std::str::from_utf8(size).ok().and_then(parse_memory);
+            if bytes.is_none_or(|size| size >= SIZE_MAX) {
+                return Err("ERR argument must be a memory value bigger than 1 and smaller than 4gb".into());
+            }
+            cx.reply.ok();
+        }
+        (b"reload", options) => return reload(cx, options),
+        (b"set-active-expire", [on]) => {
+            cx.shared.active_expire = *on != b"0";
+            cx.reply.ok();
+        }
+        (b"sleep", [seconds]) => {
+            let seconds = parse_f64(seconds).filter(|seconds| *seconds >= 0.0).unwrap_or(0.0);
+            let microseconds = (seconds * 1e6) as u64;
+            cx.shared.sleep_us = microseconds;
+            cx.host.request(Request::Sleep { microseconds });
+            cx.reply.ok();
+        }
+        (b"stringmatch-len", [text, pattern]) => {
+            let hit = crate::glob::matches(pattern, text, false);
+            cx.reply.int(i64::from(hit));
+        }
+        // Settings of mechanisms that are not here, which the tests of clients use.
+        (
+            b"set-skip-checksum-validation"
+            | b"aof-flush-sleep"
+            | b"pause-cron"
+            | b"set-disable-deny-scripts",
+            [_],
+        )
+        | (b"replybuffer", [_, _]) => cx.reply.ok(),
+        _ => return Err(super::wrong_arguments(args)),
+    }
+    Ok(())
+}
+
+/// Hands the command to the host, which answers when it is done.
+fn ask_host(cx: &mut Context<'_>, request: Request) -> CommandResult {
+    if !cx.may_block() {
+        return Err("ERR this DEBUG command isn't allowed for DENY BLOCKING client".into());
+    }
+    cx.host.request(request);
+    cx.block_on_host(None, TimeoutReply::Null);
+    Ok(())
+}
+
+fn reload(cx: &mut Context<'_>, options: &[&[u8]]) -> CommandResult {
+    let (mut save, mut flush) = (true, true);
+    for option in options {
+        match option.to_ascii_lowercase().as_slice() {
+            b"nosave" => save = false,
+            b"noflush" => flush = false,
+            // Keys of the snapshot always win over those that are there.
+            b"merge" => {}
+            _ => return Err("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into()),
+        }
+    }
+    let client = cx.client.slot;
+    ask_host(cx, Request::Reload { client, save, flush })
+}
+
+fn populate(cx: &mut Context<'_>, operands: &[&[u8]]) -> CommandResult {
+    let number = |arg: &[u8]| {
+        let number = parse_i64(arg).ok_or(CommandError::NotInteger)?;
+        usize::try_from(number).map_err(|_| CommandError::new("ERR value is out of range, must be positive"))
+    };
+    let count = number(operands[0])?;
+    let prefix = operands.get(1).copied().unwrap_or(b"key");
+    let size = operands.get(2).map_or(Ok(0), |size| number(size))?;
+    let mut key = Vec::new();
+    for at in 0..count {
+        key.clear();
+        key.extend_from_slice(prefix);
+        key.extend_from_slice(format!(":{at}").as_bytes());
+        if cx.keys.contains(&key) {
+            continue;
+        }
+        let mut value = format!("value:{at}").into_bytes();
+        if size > 0 {
+            value.resize(size, 0);
+        }
+        cx.keys.set(&key, Value::string(&value));
+        cx.touch_key(&key);
+        cx.shared.effects.add_dirty(1);
+        cx.log(&[b"SET", &key, &value]);
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// The memory of each type of value in this database, by samples.
+fn jmap(cx: &mut Context<'_>) {
+    const SAMPLES: usize = 5;
+    let mut types: Vec<(&str, usize, usize)> = Vec::new();
+    for entry in cx.keys.db().dict.iter() {
+        let name = entry.value.kind().name();
+        let bytes = entry.value.heap_size(SAMPLES);
+        match types.iter_mut().find(|(known, ..)| *known == name) {
+            Some((_, count, sum)) => {
+                *count += 1;
+                *sum += bytes;
+            }
+            None => types.push((name, 1, bytes)),
+        }
+    }
+    types.sort_unstable();
+    cx.reply.array(types.len());
+    for (name, count, bytes) in types {
+        cx.reply.simple(&format!("{name}: keys={count} bytes={bytes}"));
+    }
+}
+
+fn object(cx: &mut Context<'_>, key: &[u8]) -> CommandResult {
+    let entry = cx.keys.peek_entry(key).ok_or(CommandError::NoSuchKey)?;
+    let usage = entry.usage();
+    let idle_s = if cx.keys.usage.is_lfu() { 0 } else { cx.keys.usage.idle_seconds(usage) };
+    let text = format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{usage} lru_seconds_idle:{idle_s}",
+        &raw const entry.value,
+        entry.value.encoding(),
+        entry.value.heap_size(0),
+    );
+    cx.reply.simple(&text);
+    Ok(())
+}
+
+fn protocol(cx: &mut Context<'_>, kind: &[u8]) -> CommandResult {
+    let reply = &mut *cx.reply;
+    match kind.to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk(b"Hello World"),
+        b"integer" => reply.int(12345),
+        b"double" => reply.double_text("3.141"),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|n| reply.int(n));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|n| reply.int(n));
+        }
+        b"map" => {
+            reply.map(3);
+            for n in 0..3 {
+                reply.int(n);
+                reply.bool(n == 1);
+            }
+        }
+        b"attrib" => {
+            if reply.resp == Resp::V3 {
+                reply.attribute(1);
+                reply.bulk(b"key-popularity");
+                reply.array(2);
+                reply.bulk(b"key:123");
+                reply.int(90);
+            }
+            reply.bulk(b"Some real reply following the attribute");
+        }
+        b"push" => {
+            if reply.resp == Resp::V2 {
+                return Err("ERR RESP2 is not supported by this command".into());
+            }
+            // A push is no reply: one follows, after it.
+            reply.push(2);
+            reply.bulk(b"server-cpu-usage");
+            reply.int(42);
+            reply.bulk(b"Some real reply following the push reply");
+        }
+        b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
+        b"true" => reply.bool(true),
+        b"false" => reply.bool(false),
+        b"verbatim" => reply.verbatim(b"txt", b"This is a verbatim\nstring"),
+        _ => {
+            return Err("ERR Wrong protocol type name. Please use one of the following: \
+                        string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
+                .into());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_proto::Resp;
+
+    use crate::config::{Config, ProtectedAction};
+    use crate::host::Request;
+    use crate::testing::TestEngine;
+
+    fn server() -> TestEngine {
+        TestEngine::with_config(
+            Config { enable_debug_command: ProtectedAction::Local, ..Config::default() },
+            1,
+        )
+    }
+
+    #[test]
+    fn it_is_refused_unless_allowed() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        assert!(
+            server.run(a, "DEBUG SLEEP 0").starts_with("-ERR DEBUG command not allowed. If the enable-debug")
+        );
+        server.engine.shared.config.enable_debug_command = ProtectedAction::Local;
+        assert_eq!(server.run(a, "DEBUG SLEEP 0"), "+OK\r\n");
+        server.engine.client(a).unwrap().state.info.address = "10.0.0.1:5".to_owned();
+        assert!(server.run(a, "DEBUG SLEEP 0").starts_with("-ERR DEBUG command not allowed."));
+    }
+
+    #[test]
+    fn populated_keys_are_in_the_log() {
+        let mut server = server();
+        let a = server.connect(Resp::V2);
+        server.run(a, "SET key:1 own");
+        assert_eq!(server.run(a, "DEBUG POPULATE 3"), "+OK\r\n");
+        assert_eq!(server.run(a, "DEBUG POPULATE 1 big 10"), "+OK\r\n");
+        let mut replica = server.replica();
+        let b = replica.connect(Resp::V2);
+        for (key, value) in
+            [("key:0", "value:0"), ("key:1", "own"), ("key:2", "value:2"), ("big:0", "value:0\0\0\0")]
+        {
+            let expected = format!("${}\r\n{value}\r\n", value.len());
+            assert_eq!(server.run(a, &format!("GET {key}")), expected);
+            assert_eq!(replica.run(b, &format!("GET {key}")), expected);
+        }
+        assert_eq!(server.run(a, "DEBUG POPULATE -1"), "-ERR value is out of range, must be positive\r\n");
+    }
+
+    #[test]
+    fn the_host_sleeps_rebuilds_and_crashes() {
+        let mut server = server();
+        let a = server.connect(Resp::V2);
+        server.run(a, "DEBUG SLEEP 0.5");
+        assert_eq!(server.host.requests.pop(), Some(Request::Sleep { microseconds: 500_000 }));
+        server.run(a, "DEBUG RELOAD NOSAVE");
+        assert_eq!(server.host.requests.pop(), Some(Request::Reload { client: a, save: false, flush: true }));
+        server.engine.answer(a, |reply| reply.ok());
+        assert_eq!(server.output(a), b"+OK\r\n");
+        assert!(server.run(a, "DEBUG RELOAD NOW").starts_with("-ERR DEBUG RELOAD only supports"));
+        server.run(a, "DEBUG SEGFAULT");
+        assert_eq!(server.host.requests.pop(), Some(Request::Crash));
+    }
+
+    #[test]
+    fn small_tools() {
+        let mut server = server();
+        let a = server.connect(Resp::V2);
+        assert_eq!(server.run(a, "DEBUG STRINGMATCH-LEN aaa a*"), ":1\r\n");
+        assert_eq!(server.run(a, "DEBUG QUICKLIST-PACKED-THRESHOLD 100b"), "+OK\r\n");
+        assert!(
+            server.run(a, "DEBUG QUICKLIST-PACKED-THRESHOLD x").starts_with("-ERR argument must be a memory")
+        );
+        assert_eq!(server.send(a, &[b"DEBUG", b"ERROR", b"MINE oh no"]), b"-MINE oh no\r\n");
+        assert_eq!(server.run(a, "DEBUG OBJECT none"), "-ERR no such key\r\n");
+        server.run(a, "SET k 1");
+        assert!(server.run(a, "DEBUG OBJECT k").contains(" refcount:1 encoding:int "));
+        assert_eq!(server.run(a, "DEBUG JMAP"), "*1\r\n+string: keys=1 bytes=0\r\n");
+        let before = server.engine.shared.replication_id.clone();
+        server.run(a, "DEBUG CHANGE-REPL-ID");
+        assert_ne!(server.engine.shared.replication_id, before);
+        assert_eq!(server.run(a, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK\r\n");
+        assert!(!server.engine.shared.active_expire);
+        assert_eq!(
+            server.run(a, "DEBUG NOSUCH"),
+            "-ERR unknown subcommand or wrong number of arguments for 'NOSUCH'. Try DEBUG HELP.\r\n"
+        );
+        assert!(server.run(a, "DEBUG HELP").contains("+POPULATE "));
+    }
+}
