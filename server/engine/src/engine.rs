@@ -266,6 +266,21 @@ impl Engine {
         }
     }
 
+    /// Bytes of unfinished commands that the host may hold for the client; past it the connection is closed.
+    pub fn query_bytes_max(&self, slot: Slot) -> usize {
+        self.shared
+            .clients
+            .get(slot)
+            .and_then(Option::as_deref)
+            .map_or(0, |client| client.state.query_bytes_max(&self.shared.config))
+    }
+
+    /// Has the client said who it is, if it must? Until then the protocol's limits are tight.
+    pub fn is_authenticated(&self, slot: Slot) -> bool {
+        let client = self.shared.clients.get(slot).and_then(Option::as_deref);
+        client.is_some_and(|client| !client.state.must_authenticate(&self.shared.config))
+    }
+
     /// A client, for the host to send its output and look at its marks.
     pub fn client(&mut self, slot: Slot) -> Option<&mut Client> {
         self.shared.client(slot)
@@ -377,7 +392,6 @@ impl Engine {
                 crate::eviction::make_room(cx);
             }
         });
-        self.shared.stats.ops.sample(self.shared.stats.commands, self.shared.now_ms);
         self.shared.check_soft_limits(host);
         self.shared.evict_clients(host);
         self.serve_blocked(host);

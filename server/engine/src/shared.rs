@@ -112,7 +112,8 @@ pub struct Stats {
     pub total_error_replies: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
-    pub ops: Rate,
+    /// Set by the host.
+    pub instantaneous_ops: u64,
     pub peak_clients: usize,
     pub expire_cycle_cpu_ms: u64,
     pub expired_time_cap_reached: u64,
@@ -136,40 +137,6 @@ impl Stats {
     pub fn reset(&mut self) {
         let peak_clients = self.peak_clients;
         *self = Self { peak_clients, ..Self::new() };
-    }
-}
-
-/// How much a counter grows in a second, over the last [`Rate::SAMPLES`] samples.
-#[derive(Default)]
-pub struct Rate {
-    samples: [u64; Self::SAMPLES],
-    next: usize,
-    sampled_at_ms: i64,
-    sampled: u64,
-}
-
-impl Rate {
-    const SAMPLES: usize = 16;
-    /// A sample is taken no more often.
-    const SAMPLE_MS: i64 = 100;
-
-    /// Looks at the counter.
-    pub fn sample(&mut self, counter: u64, now_ms: i64) {
-        let elapsed_ms = now_ms - self.sampled_at_ms;
-        if elapsed_ms < Self::SAMPLE_MS {
-            return;
-        }
-        if self.sampled_at_ms > 0 {
-            self.samples[self.next] = counter.saturating_sub(self.sampled) * 1000 / elapsed_ms as u64;
-            self.next = (self.next + 1) % Self::SAMPLES;
-        }
-        self.sampled_at_ms = now_ms;
-        self.sampled = counter;
-    }
-
-    /// Per second.
-    pub fn per_second(&self) -> u64 {
-        self.samples.iter().sum::<u64>() / Self::SAMPLES as u64
     }
 }
 

@@ -8,7 +8,7 @@ use cairn_engine::host::Request;
 use cairn_engine::{Slot, rdb};
 use cairn_storage::snapshot::{SnapshotDir, write_file_atomically};
 
-use super::{Executor, Exit, now_ms};
+use super::{Executor, Exit, Traffic, now_ms};
 use crate::journal::Retention;
 use crate::snapshots;
 
@@ -37,6 +37,10 @@ impl Executor {
                     self.answer_error(client, "ERR Background save already in progress");
                 }
                 Request::Save { client } => self.start_snapshot(vec![client]),
+                Request::ResetFigures => {
+                    let sampled_at_ms = self.figures.sampled_at_ms;
+                    self.figures = Traffic { sampled_at_ms, ..Traffic::default() };
+                }
                 Request::ConfigChanged(names) => self.apply_config(&names),
                 Request::ConfigRewrite { client } => self.rewrite_config(client),
                 Request::Shutdown { client, save, now: _, force } => {
@@ -96,11 +100,7 @@ impl Executor {
         let waiting = std::mem::take(&mut self.wait_synced);
         for (position, client) in waiting {
             if position <= synced {
-                self.engine.answer(client, |reply| {
-                    reply.array(2);
-                    reply.int(1);
-                    reply.int(0);
-                });
+                self.engine.answer_synced(client, position);
             } else if self.engine.client(client).is_some_and(|client| client.state.blocked.is_some()) {
                 self.wait_synced.push((position, client));
             }

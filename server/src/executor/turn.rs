@@ -234,7 +234,7 @@ impl Executor {
 
     /// Reads from a client that may not be served now: only to notice its end, and within its buffer limit.
     fn watch_blocked(&mut self, slot: Slot) {
-        let limit = self.engine.shared.config.client_query_buffer_limit;
+        let limit = self.engine.query_bytes_max(slot);
         let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
         if connection.read_closed {
             return;
@@ -280,7 +280,7 @@ impl Executor {
             }
             let limits = Limits {
                 bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
-                authenticated: self.engine.client(slot).is_some_and(|client| client.state.authenticated),
+                authenticated: self.engine.is_authenticated(slot),
                 ..Limits::default()
             };
             let received = connection.inbox.filled();
@@ -288,7 +288,7 @@ impl Executor {
                 Ok(Decoded::Incomplete { more }) => {
                     connection.wanted = more;
                     let held = connection.inbox.memory() + connection.decoder.memory();
-                    if held > self.engine.shared.config.client_query_buffer_limit {
+                    if held > self.engine.query_bytes_max(slot) {
                         tracing::warn!(
                             slot,
                             held,
