@@ -47,10 +47,14 @@ enum Command {
         #[arg(last = true)]
         pytest: Vec<String>,
     },
-    /// Cut the power at every write and sync, damage every byte: the crash tests, with more seeds than verify
+    /// The crash tests, at greater length than verify runs them
     Crash {
+        /// Random histories for each test with the simulated disk
         #[arg(long, default_value = "30")]
         seeds: String,
+        /// How often a real server is killed
+        #[arg(long, default_value = "100")]
+        rounds: String,
     },
     /// Throw mutated inputs at a decoder
     Fuzz {
@@ -107,7 +111,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fix => fix(),
         Command::Golden { filter, target, bless } => golden(filter, target, bless),
         Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
-        Command::Crash { seeds } => crash(&seeds),
+        Command::Crash { seeds, rounds } => crash(&seeds, &rounds),
         Command::Fuzz { target, seconds, seed, input } => fuzz(&target, &seconds, seed, input),
         Command::Tidy => tidy::check(Path::new(".")),
     }
@@ -190,17 +194,18 @@ fn use_cases(steps: &mut Steps, target: Target, pytest: &[String]) -> anyhow::Re
     steps.run("use cases", command, "the failures are above")
 }
 
-/// The tests with `crash` in their names; `verify` runs the same ones, unoptimised and with few seeds.
-fn crash(seeds: &str) -> anyhow::Result<()> {
+/// The power cut at every write and sync of a simulated disk, damage at every byte, real processes killed.
+fn crash(seeds: &str, rounds: &str) -> anyhow::Result<()> {
     let mut steps = Steps::new();
-    steps.cargo(
-        "cairn-server",
-        &["build", "--release", "-p", "cairn-server", "--bins"],
-        "see the compiler's errors",
-    )?;
-    let mut command = cargo(&["test", "--quiet", "--release", "-p", "cairn-storage", "-p", "cairn-tests"]);
-    command.args(["--lib", "--tests", "--", "crash"]).env("CAIRN_CRASH_SEEDS", seeds);
-    steps.run("crash", command, "the failing cut is named above, with the seed that repeats it")
+    let server = ["build", "--release", "-p", "cairn-server", "--bins"];
+    steps.cargo("cairn-server", &server, "see the compiler's errors")?;
+    for (name, package, test) in [("log", "cairn-storage", "log"), ("whole server", "cairn-tests", "crash_*")]
+    {
+        let mut command = cargo(&["test", "--release", "-p", package, "--test", test]);
+        command.env("CAIRN_CRASH_SEEDS", seeds).env("CAIRN_CRASH_ROUNDS", rounds);
+        steps.run(name, command, "the failing history is named above")?;
+    }
+    Ok(())
 }
 
 fn fuzz(target: &str, seconds: &str, seed: Option<String>, input: Option<PathBuf>) -> anyhow::Result<()> {

@@ -369,6 +369,50 @@ fn blocks_of(script: &str) -> Vec<BlockText> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::golden::InProcess;
+
+    fn script(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("test.gold");
+        std::fs::write(&path, text).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn an_answer_other_than_recorded_is_shown_with_its_line() {
+        let (_dir, path) = script("> SET k v\n---\n+OK\n\n> GET k\n> GET none\n---\n\"w\"\nnil\n");
+        let error = check(&path, &mut InProcess::new(), Source::Cairn).unwrap_err().to_string();
+        assert!(error.contains("test.gold:5\n") && error.contains("- \"w\"\n+ \"v\"\n  nil\n"), "{error}");
+        assert!(!error.contains("SET k v"), "{error}");
+    }
+
+    #[test]
+    fn blessing_replaces_only_what_comes_from_that_source() {
+        let text = "> SET k v\n---\nold\n\n[7.2] > GET k\n---\nold\n\n[cairn] > GET k\n---\nold\n";
+        let (_dir, path) = script(text);
+        bless(&path, &mut InProcess::new(), Source::Cairn).unwrap();
+        let blessed = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(blessed, text.replace("[cairn] > GET k\n---\nold", "[cairn] > GET k\n---\n\"v\""));
+        bless(&path, &mut InProcess::new(), Source::Redis70).unwrap();
+        let blessed_again = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(blessed_again, blessed.replace("> SET k v\n---\nold", "> SET k v\n---\n+OK"));
+    }
+
+    #[test]
+    fn a_tagged_command_stands_alone() {
+        let (_dir, path) = script("[7.2] > GET k\n> GET k\n---\nnil\nnil\n");
+        let error = check(&path, &mut InProcess::new(), Source::Cairn).unwrap_err();
+        assert!(format!("{error:#}").contains("a block of its own"), "{error:#}");
+    }
+
+    #[test]
+    fn a_repeated_command_and_saved_values_expand() {
+        let text = "[repeat/12] > APPEND k {i}\n[save/v] > GET k\n> SET copy {v}\n> GET copy\n---\n";
+        let (_dir, path) = script(text);
+        bless(&path, &mut InProcess::new(), Source::Redis70).unwrap();
+        let blessed = std::fs::read_to_string(&path).unwrap();
+        assert!(blessed.ends_with("---\n15\n\"123456789101112\"\n+OK\n{v}\n"), "{blessed}");
+    }
 
     #[test]
     fn only_what_differs_is_shown_for_both_protocols() {
