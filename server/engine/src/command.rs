@@ -210,12 +210,18 @@ pub const UPDATE: KeyAccess = KeyAccess { mode: "RW", flags: &["UPDATE"] };
 pub const READ_UPDATE: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "UPDATE"] };
 /// RW INSERT: only adds.
 pub const INSERT: KeyAccess = KeyAccess { mode: "RW", flags: &["INSERT"] };
+/// RW ACCESS: returns what is there and may rewrite it without changing what it says (PFCOUNT).
+pub const READ_REWRITE: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS"] };
+/// RW ACCESS INSERT: reads, and only adds (PFMERGE).
+pub const READ_INSERT: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "INSERT"] };
 /// RW DELETE: removes parts.
 pub const DELETE: KeyAccess = KeyAccess { mode: "RW", flags: &["DELETE"] };
 /// RW ACCESS DELETE: removes and returns parts (LPOP, SPOP).
 pub const READ_DELETE: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "DELETE"] };
 /// OW UPDATE: overwrites whatever was there.
 pub const OVERWRITE: KeyAccess = KeyAccess { mode: "OW", flags: &["UPDATE"] };
+/// OW INSERT: sets the key if it is not there (RENAMENX).
+pub const OVERWRITE_INSERT: KeyAccess = KeyAccess { mode: "OW", flags: &["INSERT"] };
 /// RM DELETE: removes the key.
 pub const REMOVE: KeyAccess = KeyAccess { mode: "RM", flags: &["DELETE"] };
 /// Not a key at all, but found like one: the channels of sharded pub/sub.

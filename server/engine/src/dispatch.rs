@@ -298,6 +298,16 @@ fn prepare_keys(cx: &mut Context<'_>) {
     cx.shared.key_positions = positions;
 }
 
+/// For a handler that looks at a key which the dispatcher did not prepare, one of another database than the client's
+/// or one that it was not told of: the key goes if it has expired, and the reply waits for what the key waits for.
+pub(crate) fn prepare_undeclared(cx: &mut Context<'_>, key: &[u8]) {
+    if !cx.mode.applying {
+        let expires = !cx.keys.db().expires.is_empty();
+        let dirty = !cx.shared.dirty_keys.is_clean();
+        prepare_key(cx, key, expires, dirty);
+    }
+}
+
 fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
     if expires {
         expire_if_due(cx, key);

@@ -9,6 +9,7 @@
 
 pub mod dirty;
 pub mod evict;
+mod size;
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -136,8 +137,9 @@ pub struct Keyspace {
     pub hits: Cell<u64>,
     pub misses: Cell<u64>,
     /// Values that are too large to drop here and now; the host takes them to another thread.
-    trash: Vec<Value>,
-    trash_dbs: Vec<Db>,
+    trash: Trash,
+    /// What the host has not dropped yet of all that was given to it.
+    pending: size::Pending,
 }
 
 impl Keyspace {
@@ -153,8 +155,8 @@ impl Keyspace {
             no_touch: false,
             hits: Cell::new(0),
             misses: Cell::new(0),
-            trash: Vec::new(),
-            trash_dbs: Vec::new(),
+            trash: Trash::default(),
+            pending: size::Pending::default(),
         }
     }
 
@@ -222,6 +224,24 @@ impl Keyspace {
     /// The key's value without counting or touching (TYPE, OBJECT, DUMP …).
     pub fn peek(&self, key: &[u8]) -> Option<&Value> {
         self.db().dict.get(key).map(|entry| &entry.value)
+    }
+
+    /// The key's entry, for a command that reports on the key (EXISTS, TTL, TYPE …): counts a hit or a miss, leaves
+    /// LRU and LFU alone.
+    pub fn find(&self, key: &[u8]) -> Option<&KeyEntry> {
+        let entry = self.db().dict.get(key);
+        let count = if entry.is_some() { &self.hits } else { &self.misses };
+        count.set(count.get() + 1);
+        entry
+    }
+
+    /// Is the key there? Counts as a use of it, as looking a key up to change it does in Redis.
+    pub fn find_to_change(&self, key: &[u8]) -> bool {
+        let entry = self.db().dict.get(key);
+        if let Some(entry) = entry {
+            self.touch(entry);
+        }
+        entry.is_some()
     }
 
     /// The key's entry without counting or touching.
@@ -300,10 +320,31 @@ impl Keyspace {
         }
     }
 
+    /// Takes the key away to put it under another name, or into another database.
+    pub fn take(&mut self, key: &[u8]) -> Option<Taken> {
+        let expire_at_ms = self.expire_at(key);
+        let db = &mut self.dbs[self.selected];
+        let entry = db.dict.remove(key)?;
+        if expire_at_ms.is_some() {
+            db.expires.remove(key);
+        }
+        Some(Taken { usage: entry.usage(), value: entry.value, expire_at_ms })
+    }
+
+    /// Puts what was taken under this key, whatever was there.
+    pub fn put(&mut self, key: &[u8], taken: Taken) {
+        self.delete(key);
+        self.dbs[self.selected].dict.insert(KeyEntry::new(Key::from(key), taken.value, taken.usage));
+        if let Some(at_ms) = taken.expire_at_ms {
+            self.set_expire(key, at_ms);
+        }
+    }
+
     /// Drops a value without ever stalling the executor.
     pub fn discard(&mut self, value: Value) {
         if value.drop_effort() > DROP_EFFORT_MAX {
-            self.trash.push(value);
+            let share = self.pending.add(value.heap_size(size::ELEMENT_SAMPLES));
+            self.trash.values.push((value, share));
         }
     }
 
@@ -313,7 +354,7 @@ impl Keyspace {
         let old = std::mem::replace(&mut self.dbs[db], Db::new(seed));
         let len = old.len();
         if len > 0 {
-            self.trash_dbs.push(old);
+            self.discard_db(old);
         }
         len
     }
@@ -358,7 +399,7 @@ impl Keyspace {
     pub fn replace_dbs(&mut self, dbs: Vec<Db>) {
         assert_eq!(dbs.len(), self.dbs.len(), "a reload keeps the number of databases");
         let old = std::mem::replace(&mut self.dbs, dbs);
-        self.trash_dbs.extend(old);
+        old.into_iter().for_each(|db| self.discard_db(db));
     }
 
     /// Gives all databases away and is empty.
@@ -367,12 +408,20 @@ impl Keyspace {
         std::mem::replace(&mut self.dbs, fresh)
     }
 
+    fn discard_db(&mut self, db: Db) {
+        let share = self.pending.add(db.size_estimate());
+        self.trash.dbs.push((db, share));
+    }
+
     /// What the host should drop on another thread.
     pub fn take_trash(&mut self) -> Option<Trash> {
-        if self.trash.is_empty() && self.trash_dbs.is_empty() {
-            return None;
-        }
-        Some(Trash { _values: std::mem::take(&mut self.trash), _dbs: std::mem::take(&mut self.trash_dbs) })
+        let empty = self.trash.values.is_empty() && self.trash.dbs.is_empty();
+        (!empty).then(|| std::mem::take(&mut self.trash))
+    }
+
+    /// An estimate of the bytes that were discarded and are not free yet.
+    pub fn trash_bytes(&self) -> usize {
+        self.pending.bytes()
     }
 
     fn touch(&self, entry: &KeyEntry) {
@@ -382,8 +431,16 @@ impl Keyspace {
     }
 }
 
-/// Values to be dropped somewhere else.
+/// A key's value and what belongs to it, on the way to another key.
+pub struct Taken {
+    value: Value,
+    usage: u32,
+    expire_at_ms: Option<i64>,
+}
+
+/// Values to be dropped somewhere else. Each is counted as pending until then.
+#[derive(Default)]
 pub struct Trash {
-    _values: Vec<Value>,
-    _dbs: Vec<Db>,
+    values: Vec<(Value, size::PendingShare)>,
+    dbs: Vec<(Db, size::PendingShare)>,
 }

@@ -41,7 +41,7 @@ pub(super) const COMMANDS: &[&Command] = &[
 ];
 
 /// The longest string that APPEND, SETRANGE and SETBIT may make, which is `proto-max-bulk-len`.
-pub(super) fn check_length(cx: &Context<'_>, len: usize) -> CommandResult {
+pub(in crate::commands) fn check_length(cx: &Context<'_>, len: usize) -> CommandResult {
     if len > cx.shared.config.proto_max_bulk_len {
         return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
     }
@@ -49,7 +49,10 @@ pub(super) fn check_length(cx: &Context<'_>, len: usize) -> CommandResult {
 }
 
 /// The string at `key`, made empty when the key is not there; from now on it is changed in place.
-pub(super) fn raw_at<'k>(cx: &'k mut Context<'_>, key: &[u8]) -> CommandResult<&'k mut SharedBuf> {
+pub(in crate::commands) fn raw_at<'k>(
+    cx: &'k mut Context<'_>,
+    key: &[u8],
+) -> CommandResult<&'k mut SharedBuf> {
     let (value, _) = cx.keys.get_or_insert_with(key, || Value::Str(Str::raw(SharedBuf::with_capacity(0))));
     Ok(value.as_str_mut()?.make_raw())
 }

@@ -1,0 +1,85 @@
+//! How much memory keys take, and how much of what was given up is not free yet.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::{Db, ExpireEntry, KeyEntry};
+use crate::ds::Key;
+
+/// What a table's index and its spare room take for each entry, on average.
+const INDEX_BYTES_PER_KEY: usize = 8;
+/// Keys that stand for a database.
+const KEY_SAMPLES: usize = 32;
+/// Elements that stand for a collection.
+pub(crate) const ELEMENT_SAMPLES: usize = 5;
+
+impl Db {
+    /// Bytes that the key takes with its value, its time to live and its share of the tables. `samples` elements of
+    /// a large collection stand for the rest (0: all).
+    pub(crate) fn key_size(&self, key: &[u8], samples: usize) -> Option<usize> {
+        let entry = self.dict.get(key)?;
+        let tables = match self.expire_at(key) {
+            Some(_) => size_of::<KeyEntry>() + size_of::<ExpireEntry>() + 2 * INDEX_BYTES_PER_KEY,
+            None => size_of::<KeyEntry>() + INDEX_BYTES_PER_KEY,
+        };
+        // A long key is shared by both tables' entries or copied; either way small beside the value.
+        Some(tables + Key::heap_size(&entry.key) + entry.value.heap_size(samples))
+    }
+
+    /// Bytes that the database takes, estimated from a few keys.
+    pub(crate) fn size_estimate(&self) -> usize {
+        let len = self.len();
+        let samples = len.min(KEY_SAMPLES);
+        let heap_of = |entry: &KeyEntry| Key::heap_size(&entry.key) + entry.value.heap_size(ELEMENT_SAMPLES);
+        let sampled: usize =
+            (0..samples).flat_map(|i| self.dict.at_rank(len / samples * i)).map(heap_of).sum();
+        self.dict.heap_size() + self.expires.heap_size() + sampled.checked_div(samples).unwrap_or(0) * len
+    }
+}
+
+/// A count of bytes that are as good as free: their owner is gone, and another thread is about to drop them. Eviction
+/// must not take more keys on their account.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending(Arc<AtomicUsize>);
+
+impl Pending {
+    /// How many bytes there are.
+    pub fn bytes(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    /// Counts `bytes` until what is returned is dropped.
+    pub fn add(&self, bytes: usize) -> PendingShare {
+        self.0.fetch_add(bytes, Relaxed);
+        PendingShare { all: self.clone(), bytes }
+    }
+}
+
+/// A part of a [`Pending`], counted as long as it lives: put it where it is dropped right after what it speaks of.
+#[derive(Debug)]
+pub(crate) struct PendingShare {
+    all: Pending,
+    bytes: usize,
+}
+
+impl Drop for PendingShare {
+    fn drop(&mut self) {
+        self.all.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pending;
+
+    #[test]
+    fn bytes_are_pending_until_their_share_is_dropped() {
+        let pending = Pending::default();
+        let (a, b) = (pending.add(3), pending.add(4));
+        assert_eq!(pending.bytes(), 7);
+        drop(a);
+        assert_eq!(pending.bytes(), 4);
+        drop(b);
+        assert_eq!(pending.bytes(), 0);
+    }
+}
