@@ -73,6 +73,21 @@ impl<'a> Context<'a> {
         touch_key(self.shared, self.client, db, key);
     }
 
+    /// [`Context::changed`] for what Redis lets change under a WATCH: consumer groups and their pending entries.
+    /// Reads of the key are held back, one change is counted; nobody is woken.
+    pub fn changed_unwatched(&mut self, key: &[u8], event: Option<&str>) {
+        mark_unreleased(self.shared, self.keys.selected(), key);
+        if let Some(event) = event {
+            self.notify(Class::Stream, event, key);
+        }
+        self.shared.effects.add_dirty(1);
+    }
+
+    /// Clients blocked on the key get another try after this command.
+    pub fn signal_ready(&mut self, key: &[u8]) {
+        signal_ready(self.shared, self.keys.selected(), key);
+    }
+
     /// Writes the running command down as its own effect: it must be deterministic and have no relative times.
     pub fn log_self(&mut self) {
         let args = self.args;
@@ -141,6 +156,22 @@ impl<'a> Context<'a> {
             }
         }
         self.block(BlockedOn::Keys { db, keys: own, kind }, deadline_ms, on_timeout);
+    }
+
+    /// [`Context::block_on_keys`] for a command that must not run again as it came: `args` run in its place. (XREAD's
+    /// `$` means the last id at the time of the call.)
+    pub fn block_on_keys_as(
+        &mut self,
+        args: Args<'_>,
+        keys: &[&[u8]],
+        kind: BlockKind,
+        deadline_ms: Option<i64>,
+        on_timeout: TimeoutReply,
+    ) {
+        self.block_on_keys(keys, kind, deadline_ms, on_timeout);
+        if let Some(blocked) = self.client.blocked.as_mut().filter(|_| !self.mode.reprocessing) {
+            blocked.args = OwnedArgs::copy(args);
+        }
     }
 
     /// Makes the client wait for the host, which answers with [`crate::Engine::answer`].
@@ -242,11 +273,7 @@ impl<'a> Context<'a> {
 
 /// A key of `db` has changed: watchers, held reads, blocked clients.
 pub(crate) fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize, key: &[u8]) {
-    if shared.effects.enabled() {
-        let seq = shared.effects.open_seq();
-        let hash = DirtyKeys::hash(shared.seed, db, key);
-        shared.dirty_keys.mark(hash, seq);
-    }
+    mark_unreleased(shared, db, key);
     if shared.watchers.is_empty() && shared.blocking.by_key.is_empty() {
         return;
     }
@@ -259,6 +286,19 @@ pub(crate) fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize
             }
         }
     }
+    signal_ready(shared, db, key);
+}
+
+/// Reads of the key wait for the effects that are being written down.
+fn mark_unreleased(shared: &mut Shared, db: usize, key: &[u8]) {
+    if shared.effects.enabled() {
+        let seq = shared.effects.open_seq();
+        let hash = DirtyKeys::hash(shared.seed, db, key);
+        shared.dirty_keys.mark(hash, seq);
+    }
+}
+
+fn signal_ready(shared: &mut Shared, db: usize, key: &[u8]) {
     if shared.blocking.by_key.get(db, key).is_some() {
         let name: (usize, Box<[u8]>) = (db, key.into());
         if shared.blocking.ready_set.insert(name.clone()) {

@@ -144,6 +144,14 @@ impl Group {
         self.consumer_mut(nack.consumer).pending.insert(id, ());
     }
 
+    /// The pending entry has been given to its consumer once more.
+    pub fn redeliver(&mut self, id: StreamId, now_ms: i64) {
+        if let Some(nack) = self.pending.get_mut(&id) {
+            nack.delivered_at_ms = now_ms;
+            nack.deliveries = nack.deliveries.wrapping_add(1);
+        }
+    }
+
     /// The entry is pending no longer; false when it was not.
     pub fn acknowledge(&mut self, id: StreamId) -> bool {
         // Looked for first: removing what is not there would copy nodes shared with a snapshot.

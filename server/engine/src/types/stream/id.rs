@@ -74,6 +74,13 @@ impl fmt::Display for StreamId {
 }
 
 impl IdText {
+    /// A number alone, for where an id or a count may stand.
+    pub fn number(n: u64) -> Self {
+        let mut text = Self { bytes: [0; TEXT_MAX], len: 0 };
+        text.push(itoa::Buffer::new().format(n).as_bytes());
+        text
+    }
+
     fn push(&mut self, bytes: &[u8]) {
         let at = usize::from(self.len);
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
