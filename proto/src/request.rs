@@ -194,6 +194,17 @@ impl RequestDecoder {
         into
     }
 
+    /// Appends the arguments of the request that [`decode`](Self::decode) returned last, if they lie in `buf`. They
+    /// then outlive the decoder's next step, so that several requests can be decoded before the first one runs.
+    /// False, and nothing appended, for an inline request.
+    pub fn append_args<'a>(&self, buf: &'a [u8], into: &mut Vec<&'a [u8]>) -> bool {
+        if self.state != State::Multibulk {
+            return false;
+        }
+        into.extend(self.spans.iter().map(|span| &buf[span.range()]));
+        true
+    }
+
     /// How many arguments the request has that [`decode`](Self::decode) returned last.
     pub fn arg_count(&self) -> usize {
         self.spans.len()

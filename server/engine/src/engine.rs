@@ -19,6 +19,9 @@ use crate::scripting::Interpreter;
 use crate::shared::{Blocking, Pause, PubSub, Shared, SlowLog, Stats};
 use crate::value::Kind;
 
+/// Keys that [`Engine::prefetch`] looks at in one call.
+pub const PREFETCH_MAX: usize = 32;
+
 /// How an engine is made.
 pub struct EngineOptions {
     pub config: Config,
@@ -128,6 +131,24 @@ impl Engine {
             dispatch::apply_reply_mode(cx, start);
         });
         self.serve_blocked(host);
+    }
+
+    /// Starts loading into the processor's caches what commands of this client on these keys will read. Only a hint;
+    /// it pays for pipelines, whose look-ups then wait for memory together instead of one after the other.
+    pub fn prefetch(&mut self, slot: Slot, keys: &[&[u8]]) {
+        let Some(client) = self.shared.client(slot) else { return };
+        let dict = &self.keys.dbs()[client.state.db].dict;
+        let mut hashes = [0; PREFETCH_MAX];
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = dict.hash(key);
+        }
+        let hashes = &hashes[..keys.len().min(PREFETCH_MAX)];
+        dict.prefetch(hashes);
+        for (&hash, key) in hashes.iter().zip(keys) {
+            if let Some(entry) = dict.get_hashed(hash, key) {
+                entry.value.prefetch();
+            }
+        }
     }
 
     /// Gives blocked clients whose keys became ready their turn, in order of arrival, until nothing more is ready.

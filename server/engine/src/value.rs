@@ -61,6 +61,13 @@ impl Value {
         }
     }
 
+    /// Starts loading the value's bytes into the processor's caches.
+    pub fn prefetch(&self) {
+        if let Self::Str(string) = self {
+            string.prefetch();
+        }
+    }
+
     /// OBJECT ENCODING's reply.
     pub fn encoding(&self) -> &'static str {
         match self {

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use cairn_engine::engine::PREFETCH_MAX;
 use cairn_engine::{Args, ClientInfo, Slot};
-use cairn_proto::{Decoded, Limits, recycle};
+use cairn_proto::{Decoded, Limits, RequestDecoder, recycle};
 use tokio::time::Instant;
 
 use super::connection::{Connection, READ_BYTES, READ_BYTES_PER_TURN};
@@ -27,6 +28,23 @@ const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 const REQUESTS_PER_TURN: usize = 16 * 1024;
 /// Microseconds of active expiry in one cron at `active-expire-effort` 1: a quarter of the time, as in Redis.
 const EXPIRE_US_PER_CRON: u64 = 25_000;
+
+/// Where one decoded request ends, among the slices and in the received bytes.
+#[derive(Clone, Copy, Default)]
+struct Request {
+    slices_end: usize,
+    bytes_end: usize,
+}
+
+/// What has become of received bytes.
+enum Received {
+    /// Something was executed; there may be more.
+    Executed,
+    /// At least so many bytes are missing from the next request.
+    Incomplete { more: usize },
+    /// The connection is gone, or broke the protocol.
+    Refused,
+}
 
 impl Executor {
     /// One turn. `Some` when the server is to end.
@@ -266,29 +284,24 @@ impl Executor {
     /// Executes the complete requests that the connection has received. False when the connection is not to be read
     /// any further now.
     fn execute_received(&mut self, slot: Slot, requests: &mut usize) -> bool {
-        let mut args = std::mem::take(&mut self.args);
-        let keep_reading = loop {
-            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
-                break false;
-            };
+        loop {
             if !self.engine.accepts_commands(slot) {
-                break true;
+                return true;
             }
             if *requests == 0 {
                 self.deferred.push_back(slot);
-                break false;
+                return false;
             }
-            let limits = Limits {
-                bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
-                authenticated: self.engine.is_authenticated(slot),
-                ..Limits::default()
-            };
-            let received = connection.inbox.filled();
-            match connection.decoder.decode(received, &limits) {
-                Ok(Decoded::Incomplete { more }) => {
+            match self.execute_some(slot, requests) {
+                Received::Executed => {}
+                Received::Incomplete { more } => {
+                    let limit = self.engine.shared.config.client_query_buffer_limit;
+                    let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
+                        return false;
+                    };
                     connection.wanted = more;
                     let held = connection.inbox.memory() + connection.decoder.memory();
-                    if held > self.engine.query_bytes_max(slot) {
+                    if held > limit {
                         tracing::warn!(
                             slot,
                             held,
@@ -296,33 +309,114 @@ impl Executor {
                         );
                         self.engine.shared.stats.query_limit_disconnections += 1;
                         self.close(slot);
-                        break false;
+                        return false;
                     }
                     connection.inbox.settle(&mut self.spare);
-                    break true;
+                    return true;
                 }
+                Received::Refused => return false,
+            }
+        }
+    }
+
+    /// Decodes the next requests of the connection, as many as make a pipeline, and executes them.
+    fn execute_some(&mut self, slot: Slot, requests: &mut usize) -> Received {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
+            return Received::Refused;
+        };
+        let Connection { inbox, decoder, .. } = &mut **connection;
+        let authenticated = self.engine.client(slot).is_some_and(|client| client.state.authenticated);
+        let limits = Limits {
+            bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
+            authenticated,
+            ..Limits::default()
+        };
+        // What comes after AUTH is held to other limits than what comes before.
+        let at_once = if authenticated { PREFETCH_MAX.min(*requests) } else { 1 };
+        let received = inbox.filled();
+        let mut slices = recycle(std::mem::take(&mut self.args));
+        let mut pipeline = [Request::default(); PREFETCH_MAX];
+        let mut count = 0;
+        let mut decoded = 0;
+        let mut outcome = Received::Executed;
+        let mut inline = None;
+        while count < at_once {
+            match decoder.decode(&received[decoded..], &limits) {
                 Ok(Decoded::Request { consumed }) => {
-                    *requests -= 1;
-                    let slices = connection.decoder.args(received, recycle(args));
-                    if !slices.is_empty() {
-                        self.engine.execute(&mut self.host, slot, Args::new(&slices));
+                    if !decoder.append_args(&received[decoded..], &mut slices) {
+                        // Its arguments are the decoder's: it runs alone, after those before it.
+                        inline = Some(consumed);
+                        break;
                     }
-                    args = recycle(slices);
-                    connection.inbox.consume(consumed);
-                    connection.wanted = 1;
+                    decoded += consumed;
+                    pipeline[count] = Request { slices_end: slices.len(), bytes_end: decoded };
+                    count += 1;
+                }
+                Ok(Decoded::Incomplete { more }) => {
+                    outcome = Received::Incomplete { more };
+                    break;
                 }
                 Err(error) => {
-                    connection.read_closed = true;
-                    if let Some(client) = self.engine.client(slot) {
-                        error.write_reply(&mut client.reply);
-                        client.state.close_after_reply = true;
+                    outcome = Received::Refused;
+                    if count == 0 {
+                        connection.read_closed = true;
+                        if let Some(client) = self.engine.client(slot) {
+                            error.write_reply(&mut client.reply);
+                            client.state.close_after_reply = true;
+                        }
                     }
-                    break false;
+                    break;
                 }
             }
-        };
-        self.args = recycle(args);
-        keep_reading
+        }
+        if let Some(consumed) = inline.filter(|_| count == 0) {
+            let args = decoder.args(received, slices);
+            if !args.is_empty() {
+                self.engine.execute(&mut self.host, slot, Args::new(&args));
+            }
+            self.args = recycle(args);
+            inbox.consume(consumed);
+            *requests -= 1;
+            return Received::Executed;
+        }
+        if count > 1 {
+            let mut keys: [&[u8]; PREFETCH_MAX] = [&[]; PREFETCH_MAX];
+            let mut start = 0;
+            for (key, request) in keys.iter_mut().zip(&pipeline[..count]) {
+                *key = slices[start..request.slices_end].get(1).copied().unwrap_or_default();
+                start = request.slices_end;
+            }
+            self.engine.prefetch(slot, &keys[..count]);
+        }
+        let mut start = 0;
+        let mut executed_bytes = 0;
+        let mut executed = 0;
+        for request in &pipeline[..count] {
+            if executed > 0 && !self.engine.accepts_commands(slot) {
+                break;
+            }
+            let args = &slices[start..request.slices_end];
+            if !args.is_empty() {
+                self.engine.execute(&mut self.host, slot, Args::new(args));
+            }
+            start = request.slices_end;
+            executed_bytes = request.bytes_end;
+            executed += 1;
+        }
+        *requests -= executed;
+        self.args = recycle(slices);
+        inbox.consume(executed_bytes);
+        let decoded_all = executed == count && inline.is_none();
+        if !decoded_all {
+            // It has looked further than was executed: it starts again there.
+            *decoder = RequestDecoder::new();
+        }
+        match outcome {
+            Received::Incomplete { .. } if decoded_all => outcome,
+            Received::Refused if count == 0 => outcome,
+            // An error behind executed requests comes again, first in line.
+            _ => Received::Executed,
+        }
     }
 
     /// Clients whose wait is over may have sent more already.

@@ -109,6 +109,14 @@ impl Str {
         }
     }
 
+    /// Starts loading the bytes into the processor's caches.
+    pub fn prefetch(&self) {
+        if let Self::Heap(buf) | Self::Raw(buf) = self {
+            // The count and the first bytes share a line more often than not.
+            crate::ds::prefetch::prefetch(buf.as_ptr());
+        }
+    }
+
     /// OBJECT ENCODING's reply.
     pub fn encoding(&self) -> &'static str {
         match self {
