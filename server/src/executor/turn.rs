@@ -324,7 +324,7 @@ impl Executor {
         let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
             return Received::Refused;
         };
-        let Connection { inbox, decoder, .. } = &mut **connection;
+        let Connection { inbox, decoder, read_closed, .. } = &mut **connection;
         let authenticated = self.engine.client(slot).is_some_and(|client| client.state.authenticated);
         let limits = Limits {
             bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
@@ -359,7 +359,7 @@ impl Executor {
                 Err(error) => {
                     outcome = Received::Refused;
                     if count == 0 {
-                        connection.read_closed = true;
+                        *read_closed = true;
                         if let Some(client) = self.engine.client(slot) {
                             error.write_reply(&mut client.reply);
                             client.state.close_after_reply = true;
