@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long a reply may take before the script fails.
 const REPLY_LIMIT: Duration = Duration::from_secs(10);
+/// How many rounds of a repeated command are under way at a time.
+const REPEAT_PIPELINE: usize = 100;
 
 /// Who answers. Redis 7.0 is the source of all expectations but those tagged `[7.2]`, which come from Redis 7.2,
 /// and those tagged `[cairn]`.
@@ -178,10 +180,16 @@ impl<'a> Player<'a> {
     fn command(&mut self, client: &str, tags: &Tags, line: &str) -> anyhow::Result<String> {
         ensure!(!self.blocked.contains(client), "{client} is blocked: it can only receive");
         self.clients.insert(client.into());
-        for round in 1..tags.repeat.unwrap_or(1) {
-            self.variables.insert("i".into(), round.to_string().into_bytes());
-            self.target.send(client, &args::split(line, &self.variables)?)?;
-            self.target.receive(client, REPLY_LIMIT)?;
+        // In pipelines: one by one, each would wait for a disk.
+        let rounds: Vec<usize> = (1..tags.repeat.unwrap_or(1)).collect();
+        for pipeline in rounds.chunks(REPEAT_PIPELINE) {
+            for round in pipeline {
+                self.variables.insert("i".into(), round.to_string().into_bytes());
+                self.target.send(client, &args::split(line, &self.variables)?)?;
+            }
+            for _ in pipeline {
+                self.target.receive(client, REPLY_LIMIT)?;
+            }
         }
         if let Some(last) = tags.repeat {
             self.variables.insert("i".into(), last.to_string().into_bytes());
