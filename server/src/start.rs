@@ -97,14 +97,7 @@ fn prepare(
         .name("drop".to_owned())
         .spawn(move || bin.into_iter().for_each(drop))
         .context("cannot start a thread")?;
-    let services = Services {
-        disk,
-        dir,
-        _lock: lock,
-        trash,
-        set_log_level,
-        set_sync_policy: Box::new(move |policy| writer.set_policy(sync_policy(policy))),
-    };
+    let services = Services { disk, dir, _lock: lock, trash, set_log_level, writer };
     let stop = watch_signals(Arc::clone(&ready))?;
     let executor = Executor::new(Parts {
         engine,
@@ -121,7 +114,8 @@ fn prepare(
     Ok(executor)
 }
 
-fn sync_policy(policy: AppendFsync) -> SyncPolicy {
+/// The log-writer's name for an `appendfsync`.
+pub fn sync_policy(policy: AppendFsync) -> SyncPolicy {
     match policy {
         AppendFsync::Always => SyncPolicy::Always,
         AppendFsync::Everysec => SyncPolicy::EverySecond,

@@ -390,7 +390,12 @@ impl Engine {
         self.keys.snapshot(self.shared.effects.newest_seq(), self.shared.effects.dirty())
     }
 
-    /// Takes over loaded databases as the state after `seq`.
+    /// Replaces the databases by others of the same state (DEBUG RELOAD, LOADAOF); what is released stays as it is.
+    pub fn replace_dbs(&mut self, dbs: Vec<Db>) {
+        self.keys.replace_dbs(dbs);
+    }
+
+    /// At start-up: takes over loaded databases as the state after `seq`, which is on disk.
     pub fn restore(&mut self, dbs: Vec<Db>, seq: u64) {
         self.keys.replace_dbs(dbs);
         self.shared.effects.set_last_seq(seq);

@@ -29,6 +29,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_engine::effects::Batch;
 use cairn_engine::{Engine, Host, Slot};
+use cairn_storage::writer::LogWriter;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::host::{ServerHost, Shared};
@@ -68,8 +69,8 @@ pub struct Services {
     pub trash: std::sync::mpsc::Sender<cairn_engine::keyspace::Trash>,
     /// Puts a changed `loglevel` into effect.
     pub set_log_level: Box<dyn Fn(cairn_engine::config::LogLevel)>,
-    /// Changes the journal's policy.
-    pub set_sync_policy: Box<dyn Fn(cairn_engine::config::AppendFsync)>,
+    /// The log's thread: the journal's, and there to begin one when the log is turned on.
+    pub writer: Arc<LogWriter>,
 }
 
 /// How the server ends.

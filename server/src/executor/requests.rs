@@ -9,8 +9,9 @@ use cairn_engine::{Slot, rdb};
 use cairn_storage::snapshot::{SnapshotDir, write_file_atomically};
 
 use super::{Executor, Exit, Traffic, now_ms};
-use crate::journal::Retention;
+use crate::journal::{LocalJournal, Retention};
 use crate::snapshots;
+use crate::start::sync_policy;
 
 /// A shutdown under way: commands are taken no more, what was appended becomes safe, then the process ends.
 pub(super) struct Shutdown {
@@ -136,6 +137,7 @@ impl Executor {
                 }
             }
         }
+        self.switch_log_if_due();
         if self.snapshots.scheduled && self.shutdown.is_none() {
             self.start_snapshot(Vec::new());
         }
@@ -166,7 +168,7 @@ impl Executor {
         let changed = |id: DirectiveId| names.contains(&id.name());
         let config = &self.engine.shared.config;
         if changed(DirectiveId::appendfsync) {
-            (self.services.set_sync_policy)(config.appendfsync);
+            self.services.writer.set_policy(sync_policy(config.appendfsync));
         }
         if changed(DirectiveId::loglevel) {
             (self.services.set_log_level)(config.loglevel);
@@ -178,8 +180,52 @@ impl Executor {
                 Err(error) => tracing::error!("snapshots stay where they were: {error}"),
             }
         }
-        if changed(DirectiveId::appendonly) {
-            tracing::warn!("appendonly takes effect at the next start");
+        self.switch_log_if_due();
+    }
+
+    /// Turns the log on or off as `appendonly` says, once no snapshot is being written.
+    ///
+    /// Turning it on needs a snapshot of everything that was never logged, durable before the first batch: without it
+    /// the log would be applied to a state that it does not belong to. Nobody is served while it is written.
+    pub(super) fn switch_log_if_due(&mut self) {
+        let wanted = self.engine.shared.config.appendonly;
+        if wanted == self.journal.is_some() || self.snapshots.running() {
+            return;
+        }
+        if !wanted {
+            tracing::warn!("the log is turned off: what is written from now on is lost in a crash");
+            if let Some(mut journal) = self.journal.take()
+                && let Err(error) = journal.flush()
+            {
+                tracing::error!("stopping: the log could not be flushed: {error}");
+                std::process::abort();
+            }
+            self.engine.shared.effects.set_enabled(false);
+            self.released = self.engine.shared.effects.newest_seq();
+            self.engine.set_released(self.released);
+            self.flush_held();
+            return;
+        }
+        let snapshot = self.engine.snapshot();
+        let config = &self.engine.shared.config;
+        let target = SnapshotDir::open(Arc::clone(&self.services.disk), &self.services.dir);
+        let written = target.map_err(|error| error.to_string()).and_then(|target| {
+            snapshots::write(&target, &config.dbfilename, snapshot, config.rdbcompression, || Ok(()))
+        });
+        match written {
+            Ok(_) => {
+                tracing::info!("the log is turned on");
+                self.engine.shared.effects.set_enabled(true);
+                let last = self.engine.shared.effects.newest_seq();
+                let writer = Arc::clone(&self.services.writer);
+                self.journal = Some(Box::new(LocalJournal::new(writer, last)));
+            }
+            Err(error) => {
+                tracing::error!(
+                    "the log stays off, because there can be no snapshot to begin it with: {error}"
+                );
+                self.engine.shared.config.appendonly = false;
+            }
         }
     }
 
@@ -215,7 +261,7 @@ impl Executor {
         })?;
         let last = fresh.shared.effects.newest_seq();
         assert_eq!(last, self.engine.shared.effects.newest_seq(), "a rebuild ends where the state was");
-        self.engine.restore(fresh.keys.take_dbs(), last);
+        self.engine.replace_dbs(fresh.keys.take_dbs());
         Ok(())
     }
 
@@ -240,8 +286,7 @@ impl Executor {
             config: &self.engine.shared.config,
         };
         let loaded = rdb::load(&bytes, &options, &mut |_, _| {}).map_err(|error| error.to_string())?;
-        let seq = self.engine.shared.effects.newest_seq();
-        self.engine.restore(loaded.dbs, seq);
+        self.engine.replace_dbs(loaded.dbs);
         Ok(())
     }
 

@@ -24,6 +24,8 @@ const ACCEPTS_PER_TURN: usize = 64;
 const SLICES_PER_WRITE: usize = 64;
 /// Bytes sent to one connection in one turn, so that a large reply does not starve the others.
 const WRITE_BYTES_PER_TURN: usize = 1 << 20;
+/// Bytes read from all connections in one turn: what they write becomes safe, and is answered, after it.
+const READ_BYTES_PER_TURN_IN_ALL: u64 = 64 << 20;
 /// Requests executed for one connection in one turn.
 const REQUESTS_PER_TURN: usize = 16 * 1024;
 /// Microseconds of active expiry in one cron at `active-expire-effort` 1: a quarter of the time, as in Redis.
@@ -57,6 +59,7 @@ impl Executor {
         self.poll_snapshot();
         let accepting = !self.journal_is_full() && self.shutdown.is_none();
 
+        let input_before = self.figures.input_bytes;
         let mut tokens = std::mem::take(&mut self.tokens);
         self.ready.take(&mut tokens);
         let fresh = tokens.len();
@@ -73,7 +76,8 @@ impl Executor {
                 connection.token.taken();
                 connection.write_blocked = false;
             }
-            if accepting {
+            let read_in_turn = self.figures.input_bytes - input_before;
+            if accepting && read_in_turn < READ_BYTES_PER_TURN_IN_ALL {
                 self.serve(token);
             } else {
                 self.deferred.push_back(token);
@@ -142,15 +146,20 @@ impl Executor {
         if released > self.released {
             self.released = released;
             self.engine.set_released(released);
-            let mut held = std::mem::take(&mut self.held);
-            for slot in held.drain(..) {
-                if let Some(connection) = self.connection(slot) {
-                    connection.held_listed = false;
-                    self.list_for_flush(slot);
-                }
-            }
-            self.held = held;
+            self.flush_held();
         }
+    }
+
+    /// Lists the connections whose output may have been waiting for the journal.
+    pub(super) fn flush_held(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        for slot in held.drain(..) {
+            if let Some(connection) = self.connection(slot) {
+                connection.held_listed = false;
+                self.list_for_flush(slot);
+            }
+        }
+        self.held = held;
     }
 
     fn accept(&mut self, index: usize) {
@@ -525,6 +534,7 @@ impl Executor {
         let effort = self.engine.shared.config.active_expire_effort as u64;
         self.engine.cron(&mut self.host, EXPIRE_US_PER_CRON * (4 + effort) / 5 * 10 / hz);
         self.sample_traffic();
+        self.refresh_facts();
         if self.cron_count.is_multiple_of(hz) {
             self.every_second();
         }
