@@ -6,7 +6,7 @@ use triomphe::Arc;
 
 use crate::ds::listpack::{Item, canonical_int};
 use crate::ds::size_class::size_class;
-use crate::ds::{Dict, Entry, Listpack, Member};
+use crate::ds::{Dict, Entry, Listpack, Member, SharedBuf};
 
 /// A member, a field or a value, borrowed from its collection or from a command's arguments.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub enum Elem<'a> {
     Bytes(&'a [u8]),
     /// In a table: what is long is shared, not copied.
     Member(&'a Member),
+    /// A large element of a list: shared, not copied.
+    Shared(&'a SharedBuf),
 }
 
 /// Why elements from outside are no collection of the type that they are said to be.
@@ -44,6 +46,7 @@ impl<'a> Elem<'a> {
             Self::Int(value) => buf.format(value).as_bytes(),
             Self::Bytes(bytes) => bytes,
             Self::Member(member) => member,
+            Self::Shared(buf) => buf,
         }
     }
 
@@ -68,6 +71,7 @@ impl<'a> Elem<'a> {
             Self::Int(value) => Some(value),
             Self::Bytes(bytes) => canonical_int(bytes),
             Self::Member(member) => canonical_int(member),
+            Self::Shared(buf) => canonical_int(buf),
         }
     }
 
@@ -75,6 +79,7 @@ impl<'a> Elem<'a> {
     pub fn to_member(&self) -> Member {
         match *self {
             Self::Member(member) => member.clone(),
+            Self::Shared(buf) => Member::from(buf.clone()),
             _ => self.with_bytes(|bytes| Member::from(bytes)),
         }
     }
@@ -85,6 +90,7 @@ impl<'a> Elem<'a> {
             Self::Int(value) => Item::Int(value),
             Self::Bytes(bytes) => Item::Str(bytes),
             Self::Member(member) => Item::Str(member),
+            Self::Shared(buf) => Item::Str(buf),
         }
     }
 
@@ -95,6 +101,8 @@ impl<'a> Elem<'a> {
             Self::Bytes(bytes) => reply.bulk(bytes),
             Self::Member(member) if member.len() < cairn_proto::SHARED_BULK_MIN => reply.bulk(member),
             Self::Member(member) => reply.bulk_shared(member.to_bytes()),
+            Self::Shared(buf) if buf.len() < cairn_proto::SHARED_BULK_MIN => reply.bulk(buf),
+            Self::Shared(buf) => reply.bulk_shared(buf.clone().into()),
         }
     }
 }
@@ -114,6 +122,12 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Elem<'a> {
 impl<'a> From<&'a Member> for Elem<'a> {
     fn from(member: &'a Member) -> Self {
         Self::Member(member)
+    }
+}
+
+impl<'a> From<&'a SharedBuf> for Elem<'a> {
+    fn from(buf: &'a SharedBuf) -> Self {
+        Self::Shared(buf)
     }
 }
 

@@ -11,7 +11,7 @@ pub mod zset;
 
 pub use element::{Elem, ElementsError};
 pub use hash::{Hash, HashLimits};
-pub use list::List;
+pub use list::{End, List, ListLimits, ListLoader, ListNode};
 pub use set::{Set, SetBuilder, SetLimits};
 pub use stream::Stream;
 pub use string::Str;
