@@ -127,5 +127,6 @@ fn put_elem(writer: &mut Writer<'_>, elem: &Elem<'_>) {
         Elem::Int(value) => writer.int_string(value),
         Elem::Bytes(bytes) => writer.string(bytes),
         Elem::Member(member) => writer.string(member),
+        Elem::Shared(buf) => writer.string(buf),
     }
 }
