@@ -123,6 +123,7 @@ pub enum Flag {
     /// Allowed while the data set is being loaded.
     Loading,
     Stale,
+    /// MONITOR shows it before it runs, not after: before the commands of a script.
     SkipMonitor,
     SkipSlowlog,
     Asking,

@@ -242,11 +242,18 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
     }
     prepare_keys(cx);
     let started_us = cx.shared.clock_us;
+    // Monitors see a script before the commands that it calls, and EXEC after its own.
+    let monitored = !cx.shared.monitors.is_empty() && !cx.mode.reprocessing;
+    let shown_first = cx.command.flags.has(Flag::SkipMonitor);
+    if monitored && shown_first {
+        crate::commands::server::monitor::feed(cx);
+    }
     let result = run(cx, args);
+    cx.notify_new_keys();
     let now_us = cx.host.monotonic_us();
     cx.shared.clock_us = now_us;
     let elapsed_us = now_us.saturating_sub(started_us) + std::mem::take(&mut cx.shared.sleep_us);
-    if !cx.shared.monitors.is_empty() && !cx.mode.reprocessing {
+    if monitored && !shown_first {
         crate::commands::server::monitor::feed(cx);
     }
     if cx.still_waits() {

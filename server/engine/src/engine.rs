@@ -48,7 +48,7 @@ impl Engine {
         let seeds = Rng::new(seed);
         let hash_seed = HashSeed::new([seeds.next(), seeds.next(), seeds.next(), seeds.next()]);
         let mut keys = Keyspace::new(config.databases as usize, hash_seed, seeds.next());
-        keys.usage.configure(&config);
+        keys.configure(&config);
         let shared = Shared {
             effects: Effects::new(journal, 0),
             dirty_keys: DirtyKeys::default(),
@@ -344,8 +344,10 @@ impl Engine {
         self.begin_turn(header.time_ms, self.shared.clock_us);
         self.shared.effects.set_applying(true);
         self.keys.no_touch = true;
+        let report_new = std::mem::take(&mut self.keys.report_new);
         let result = self.apply_effects(host, payload, header.seq);
         self.keys.no_touch = false;
+        self.keys.report_new = report_new;
         self.shared.effects.set_applying(false);
         self.shared.effects.set_last_seq(header.seq);
         self.shared.released = self.shared.released.max(header.seq);

@@ -55,8 +55,19 @@ impl Context<'_> {
         self.notify_in(db, class, event, key);
     }
 
+    /// Publishes `new` for keys that came into being: before the event that tells how.
+    pub(crate) fn notify_new_keys(&mut self) {
+        if self.keys.new_keys.is_empty() {
+            return;
+        }
+        for (db, key) in std::mem::take(&mut self.keys.new_keys) {
+            self.notify_in(db, Class::New, "new", &key);
+        }
+    }
+
     /// Publishes an event of a key of database `db`.
     pub fn notify_in(&mut self, db: usize, class: Class, event: &str, key: &[u8]) {
+        self.notify_new_keys();
         let flags = self.shared.config.notify_keyspace_events;
         if !flags.contains(class.flag()) || self.mode.applying {
             return;

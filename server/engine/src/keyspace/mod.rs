@@ -14,7 +14,7 @@ mod size;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use crate::config::MaxmemoryPolicy;
+use crate::config::{Config, MaxmemoryPolicy, NotifyFlags};
 use crate::ds::{Dict, Entry, HashSeed, Key};
 use crate::rng::Rng;
 use crate::value::Value;
@@ -134,6 +134,10 @@ pub struct Keyspace {
     pub usage: evict::UsagePolicy,
     /// The running client asked to leave LRU and LFU alone (CLIENT NO-TOUCH), or the engine applies a batch.
     pub no_touch: bool,
+    /// Somebody wants to hear of keys that come into being.
+    pub report_new: bool,
+    /// Those made since the last look, with their databases, while `report_new`.
+    pub new_keys: Vec<(usize, Box<[u8]>)>,
     pub hits: Cell<u64>,
     pub misses: Cell<u64>,
     /// Values that are too large to drop here and now; the host takes them to another thread.
@@ -153,11 +157,19 @@ impl Keyspace {
             rng: Rng::new(rng_seed),
             usage: evict::UsagePolicy::new(MaxmemoryPolicy::Noeviction),
             no_touch: false,
+            report_new: false,
+            new_keys: Vec::new(),
             hits: Cell::new(0),
             misses: Cell::new(0),
             trash: Trash::default(),
             pending: size::Pending::default(),
         }
+    }
+
+    /// Takes over what the configuration says of uses and events of keys.
+    pub fn configure(&mut self, config: &Config) {
+        self.usage.configure(config);
+        self.report_new = config.notify_keyspace_events.contains(NotifyFlags::NEW);
     }
 
     /// The hash seed for tables inside values.
@@ -276,6 +288,9 @@ impl Keyspace {
         if !made && !self.no_touch {
             entry.set_usage(self.usage.touched(entry.usage(), &self.rng));
         }
+        if made && self.report_new {
+            self.new_keys.push((self.selected, key.into()));
+        }
         (&mut entry.value, made)
     }
 
@@ -335,6 +350,9 @@ impl Keyspace {
     pub fn put(&mut self, key: &[u8], taken: Taken) {
         self.delete(key);
         self.dbs[self.selected].dict.insert(KeyEntry::new(Key::from(key), taken.value, taken.usage));
+        if self.report_new {
+            self.new_keys.push((self.selected, key.into()));
+        }
         if let Some(at_ms) = taken.expire_at_ms {
             self.set_expire(key, at_ms);
         }

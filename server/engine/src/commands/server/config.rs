@@ -74,7 +74,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let origin = cx.client.origin();
     let changed =
         cx.shared.config.set(&pairs, origin).map_err(|error: ConfigError| format!("ERR {error}"))?;
-    cx.keys.usage.configure(&cx.shared.config);
+    cx.keys.configure(&cx.shared.config);
     if !changed.is_empty() {
         cx.host.request(Request::ConfigChanged(changed.into_iter().map(|id| id.name()).collect()));
     }

@@ -67,6 +67,20 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             cx.shared.replication_id = crate::engine::replication_id(&cx.shared.rng);
             cx.reply.ok();
         }
+        (b"digest", []) => {
+            cx.depends_on_everything();
+            let digest = crate::digest::keyspace(cx.keys.dbs());
+            cx.reply.simple(&hex(&digest));
+        }
+        (b"digest-value", keys) => {
+            cx.depends_on_everything();
+            cx.reply.array(keys.len());
+            for key in keys {
+                let digest =
+                    cx.keys.peek(key).map(|value| crate::digest::value(value, cx.keys.expire_at(key)));
+                cx.reply.simple(&hex(&digest.unwrap_or_default()));
+            }
+        }
         (b"error", [text]) => return Err(CommandError::Bytes(text.to_vec())),
         (b"jmap", []) => jmap(cx),
         (b"loadaof", []) => {
@@ -203,10 +217,20 @@ fn object(cx: &mut Context<'_>, key: &[u8]) -> CommandResult {
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{usage} lru_seconds_idle:{idle_s}",
         &raw const entry.value,
         entry.value.encoding(),
-        entry.value.heap_size(0),
+        serialized_bytes(&entry.value),
     );
     cx.reply.simple(&text);
     Ok(())
+}
+
+/// The length of the value in a snapshot: what DUMP gives without type, version and checksum.
+fn serialized_bytes(value: &Value) -> usize {
+    const AROUND_IT: usize = 1 + 2 + 8;
+    crate::rdb::dump_value(value).len() - AROUND_IT
+}
+
+fn hex(digest: &crate::digest::Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn protocol(cx: &mut Context<'_>, kind: &[u8]) -> CommandResult {
@@ -324,6 +348,26 @@ mod tests {
         assert!(server.run(a, "DEBUG RELOAD NOW").starts_with("-ERR DEBUG RELOAD only supports"));
         server.run(a, "DEBUG SEGFAULT");
         assert_eq!(server.host.requests.pop(), Some(Request::Crash));
+    }
+
+    #[test]
+    fn digests_are_equal_for_equal_data() {
+        let mut server = server();
+        let a = server.connect(Resp::V2);
+        assert_eq!(server.run(a, "DEBUG DIGEST"), format!("+{}\r\n", "0".repeat(40)));
+        server.run(a, "SET a 1");
+        server.run(a, "SET b 2");
+        let digest = server.run(a, "DEBUG DIGEST");
+        let value = server.run(a, "DEBUG DIGEST-VALUE a none");
+        assert!(
+            value.starts_with("*2\r\n+") && value.ends_with(&format!("+{}\r\n", "0".repeat(40))),
+            "{value}"
+        );
+        server.run(a, "FLUSHALL");
+        server.run(a, "SET b 2");
+        assert_ne!(server.run(a, "DEBUG DIGEST"), digest);
+        server.run(a, "SET a 1");
+        assert_eq!(server.run(a, "DEBUG DIGEST"), digest);
     }
 
     #[test]

@@ -31,9 +31,9 @@ fn monitor(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// Tells the monitors of the command that just ran, unless it is an administrator's.
+/// Tells the monitors of a command, unless it is an administrator's.
 pub(crate) fn feed(cx: &mut Context<'_>) {
-    if cx.command.flags.has(Flag::Admin) || cx.command.flags.has(Flag::SkipMonitor) {
+    if cx.command.flags.has(Flag::Admin) {
         return;
     }
     let line = line(cx);

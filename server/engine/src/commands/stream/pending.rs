@@ -40,7 +40,7 @@ pub(super) static XCLAIM: Command = Command {
     summary: "Hands pending entries over to a consumer.",
     complexity: "O(log P) for each id, with P pending entries",
     syntax: "key group:string consumer:string min-idle-time:string id:string [id:string ...] [IDLE ms:integer] \
-             [TIME unix-time-milliseconds:t] [RETRYCOUNT count:integer] [FORCE] [JUSTID] [LASTID lastid:string]",
+             [TIME unix-time-milliseconds:unix-time] [RETRYCOUNT count:integer] [FORCE] [JUSTID] [LASTID lastid:string]",
     tips: &["nondeterministic_output"],
     run: xclaim,
     ..COMMAND
