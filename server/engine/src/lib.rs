@@ -42,6 +42,8 @@ pub mod latency;
 mod limits;
 pub mod long_double;
 pub mod notify;
+#[cfg(test)]
+mod property;
 pub mod pubsub;
 pub mod rdb;
 pub mod rng;

@@ -1,0 +1,29 @@
+//! Random commands of every family, for the property that everything rests on: applying the effects of some commands
+//! leads to the same state as executing them.
+//!
+//! All families draw their keys from one small pool, so that they meet each other's types.
+
+pub mod hash;
+pub mod set;
+
+use crate::rng::Rng;
+
+/// A key that other families use too.
+pub fn key(rng: &Rng) -> Vec<u8> {
+    format!("k{}", rng.below(10)).into_bytes()
+}
+
+/// One of these.
+pub fn pick<'a>(rng: &Rng, choices: &[&'a str]) -> &'a str {
+    choices[rng.below(choices.len() as u64) as usize]
+}
+
+/// True once in `n` times.
+pub fn one_in(rng: &Rng, n: u64) -> bool {
+    rng.below(n) == 0
+}
+
+/// The words of a line; `K` stands for a key.
+pub fn words(rng: &Rng, line: &str) -> Vec<Vec<u8>> {
+    line.split(' ').map(|word| if word == "K" { key(rng) } else { word.as_bytes().to_vec() }).collect()
+}
