@@ -68,7 +68,7 @@ impl Effects {
 
     /// Turns the journal on or off between turns; nothing may be pending.
     pub fn set_enabled(&mut self, enabled: bool) {
-        assert!(self.open.is_empty() && self.cut.is_empty(), "switched in the middle of a batch");
+        assert!(self.is_settled(), "switched in the middle of a batch");
         self.enabled = enabled;
     }
 
@@ -102,8 +102,13 @@ impl Effects {
 
     /// After recovery or a foreign batch: the journal's newest seq.
     pub fn set_last_seq(&mut self, seq: u64) {
-        assert!(self.open.is_empty() && self.cut.is_empty(), "sequence moved under pending effects");
+        assert!(self.is_settled(), "sequence moved under pending effects");
         self.open_seq = seq + 1;
+    }
+
+    /// Is everything logged so far with the journal? Only then is the state that of a whole batch.
+    pub fn is_settled(&self) -> bool {
+        self.open.is_empty() && self.cut.is_empty()
     }
 
     /// Changes since the counter was last taken back.

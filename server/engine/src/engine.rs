@@ -388,7 +388,11 @@ impl Engine {
     }
 
     /// The state as it is now, shared with whoever writes it to disk. Costs O(1) for each database.
+    ///
+    /// To be called when the turn's batches have been taken: a state in the middle of a batch has no position, and
+    /// recovery would take the rest of that batch for done.
     pub fn snapshot(&self) -> Snapshot {
+        assert!(self.shared.effects.is_settled(), "a snapshot in the middle of a batch");
         self.keys.snapshot(self.shared.effects.newest_seq(), self.shared.effects.dirty())
     }
 

@@ -87,7 +87,8 @@ impl Executor {
         tokens.clear();
         self.tokens = tokens;
 
-        if Instant::now() >= self.cron_at {
+        let cron_due = Instant::now() >= self.cron_at;
+        if cron_due {
             self.cron();
         }
         self.engine.tick(&mut self.host);
@@ -95,6 +96,9 @@ impl Executor {
         self.append();
         if !self.host.requests.is_empty() || self.host.background_save {
             self.handle_requests();
+        }
+        if cron_due {
+            self.save_if_due();
         }
         self.observe_journal();
         self.flush_all();
@@ -542,7 +546,6 @@ impl Executor {
         for (_, token, _) in &self.listeners {
             token.list();
         }
-        self.save_if_due();
     }
 
     /// Closes clients that were idle for too long.
