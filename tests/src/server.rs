@@ -150,7 +150,7 @@ pub fn cairn_binary() -> anyhow::Result<PathBuf> {
 pub struct Connection {
     stream: TcpStream,
     unread: Vec<u8>,
-    /// Whether the last HELLO asked for RESP3, where `$-1` is not how null is written.
+    /// Whether the connection was switched to RESP3, where `$-1` is not how null is written.
     resp3: bool,
 }
 
@@ -170,10 +170,10 @@ impl Connection {
             request.extend_from_slice(arg);
             request.extend(b"\r\n");
         }
-        if let [name, version, ..] = args
-            && name.eq_ignore_ascii_case(b"HELLO")
-        {
-            self.resp3 = version == b"3";
+        match args {
+            [name, version, ..] if name.eq_ignore_ascii_case(b"HELLO") => self.resp3 = version == b"3",
+            [name] if name.eq_ignore_ascii_case(b"RESET") => self.resp3 = false,
+            _ => {}
         }
         self.send_raw(&request)
     }

@@ -65,15 +65,29 @@ pub fn check(path: &Path, target: &mut dyn Target, source: Source) -> anyhow::Re
 
 /// The answer's lines; behind `-` what was expected and behind `+` what came in its place.
 fn difference(expected: &str, answered: &str) -> String {
-    let (expected, answered): (Vec<_>, Vec<_>) = (expected.lines().collect(), answered.lines().collect());
-    let mut text = String::new();
-    for index in 0..expected.len().max(answered.len()) {
-        match (expected.get(index), answered.get(index)) {
-            (Some(was), Some(is)) if was == is => text += &format!("  {is}\n"),
-            (was, is) => {
-                text.extend(was.map(|line| format!("- {line}\n")));
-                text.extend(is.map(|line| format!("+ {line}\n")));
-            }
+    let (was, is): (Vec<_>, Vec<_>) = (expected.lines().collect(), answered.lines().collect());
+    // common[i][j]: the length of the longest common subsequence of was[i..] and is[j..].
+    let mut common = vec![vec![0; is.len() + 1]; was.len() + 1];
+    for i in (0..was.len()).rev() {
+        for j in (0..is.len()).rev() {
+            common[i][j] = if was[i] == is[j] {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
+        }
+    }
+    let (mut i, mut j, mut text) = (0, 0, String::new());
+    while i < was.len() || j < is.len() {
+        if i < was.len() && j < is.len() && was[i] == is[j] {
+            text += &format!("  {}\n", is[j]);
+            (i, j) = (i + 1, j + 1);
+        } else if i < was.len() && (j == is.len() || common[i + 1][j] >= common[i][j + 1]) {
+            text += &format!("- {}\n", was[i]);
+            i += 1;
+        } else {
+            text += &format!("+ {}\n", is[j]);
+            j += 1;
         }
     }
     text
@@ -392,6 +406,11 @@ mod tests {
         let error = check(&path, &mut InProcess::new(), Source::Cairn).unwrap_err().to_string();
         assert!(error.contains("test.gold:5\n") && error.contains("- \"w\"\n+ \"v\"\n  nil\n"), "{error}");
         assert!(!error.contains("SET k v"), "{error}");
+    }
+
+    #[test]
+    fn one_line_more_does_not_shift_the_rest() {
+        assert_eq!(difference("a\nb\nc\n", "a\nx\nb\nd\n"), "  a\n+ x\n  b\n- c\n+ d\n");
     }
 
     #[test]
