@@ -100,7 +100,6 @@ fn incrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         .checked_add(by)
         .ok_or(CommandError::new("ERR increment would produce NaN or Infinity"))?
         .to_string();
-    // The text is kept as it is printed, even when it is a whole number.
     cx.keys.set_keep_ttl(key, Value::string(sum.as_bytes()));
     cx.changed(key, Class::String, "incrbyfloat");
     cx.log(&[b"SET", key, sum.as_bytes(), b"KEEPTTL"]);

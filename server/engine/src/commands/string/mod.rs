@@ -11,6 +11,7 @@ use crate::command::{
 };
 use crate::context::Context;
 use crate::ds::SharedBuf;
+use crate::ds::shared_buf::LEN_MAX as SHARED_BUF_LEN_MAX;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
 use crate::types::Str;
@@ -40,13 +41,18 @@ pub(super) const COMMANDS: &[&Command] = &[
     &set::SETNX,
 ];
 
-/// The longest string that APPEND, SETRANGE and SETBIT may make, which is `proto-max-bulk-len`.
+/// The longest string that APPEND, SETRANGE and SETBIT may make, which is `proto-max-bulk-len`. What has been logged
+/// was allowed when it was run, and must be applied whatever the directive says now.
 pub(in crate::commands) fn check_length(cx: &Context<'_>, len: usize) -> CommandResult {
-    if len > cx.shared.config.proto_max_bulk_len {
-        return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
+    let max = if cx.mode.applying { usize::MAX } else { cx.shared.config.proto_max_bulk_len };
+    if len > max.min(SHARED_BUF_LEN_MAX) {
+        return Err(TOO_LONG);
     }
     Ok(())
 }
+
+const TOO_LONG: CommandError =
+    CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
 /// The string at `key`, made empty when the key is not there; from now on it is changed in place.
 pub(in crate::commands) fn raw_at<'k>(
@@ -70,15 +76,18 @@ static GET: Command = Command {
 };
 
 fn get(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let key = args.at(1);
-    match cx.keys.get(key) {
-        Some(value) => value.as_str()?.reply(cx.reply),
-        None => {
-            cx.notify(Class::Miss, "keymiss", key);
-            cx.reply.null();
-        }
+    reply_string(cx, args.at(1)).map(drop)
+}
+
+/// Answers the string at `key`, or null; whether there is one.
+fn reply_string(cx: &mut Context<'_>, key: &[u8]) -> CommandResult<bool> {
+    if let Some(value) = cx.keys.get(key) {
+        value.as_str()?.reply(cx.reply);
+        return Ok(true);
     }
-    Ok(())
+    cx.notify(Class::Miss, "keymiss", key);
+    cx.reply.null();
+    Ok(false)
 }
 
 static GETDEL: Command = Command {
@@ -96,8 +105,9 @@ static GETDEL: Command = Command {
 
 fn getdel(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
-    get(cx, args)?;
-    cx.delete_key(key, Class::Generic, "del");
+    if reply_string(cx, key)? {
+        cx.delete_key(key, Class::Generic, "del");
+    }
     Ok(())
 }
 
@@ -117,17 +127,17 @@ static GETEX: Command = Command {
 
 fn getex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
-    let options = set::Options::parse(cx, args, 2, set::Dialect::GetEx)?;
-    get(cx, args)?;
-    if !cx.keys.contains(key) {
+    let options = set::Options::parse(args, 2, set::Dialect::GetEx)?;
+    if !reply_string(cx, key)? {
         return Ok(());
     }
+    let expire_at_ms = options.expire_at_ms(cx)?;
     if options.persist {
         if cx.keys.persist(key) {
             cx.changed(key, Class::Generic, "persist");
             cx.log(&[b"PERSIST", key]);
         }
-    } else if let Some(at_ms) = options.expire_at_ms {
+    } else if let Some(at_ms) = expire_at_ms {
         super::keys::expire_at(cx, key, at_ms);
     }
     Ok(())
@@ -152,7 +162,11 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     for key in args.from(1) {
         match cx.keys.get(key) {
             Some(Value::Str(string)) => string.reply(cx.reply),
-            _ => cx.reply.null(),
+            Some(_) => cx.reply.null(),
+            None => {
+                cx.notify(Class::Miss, "keymiss", key);
+                cx.reply.null();
+            }
         }
     }
     Ok(())
@@ -242,7 +256,7 @@ fn setrange(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         return Ok(());
     }
     let end = usize::try_from(offset).ok().and_then(|offset| offset.checked_add(patch.len()));
-    let end = end.ok_or(CommandError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)"))?;
+    let end = end.ok_or(TOO_LONG)?;
     check_length(cx, end)?;
     let buf = raw_at(cx, key)?;
     if buf.len() < end {

@@ -16,13 +16,13 @@ pub(super) enum Dialect {
 
 /// The options of SET and GETEX.
 #[derive(Default)]
-pub(super) struct Options {
+pub(super) struct Options<'a> {
     only_if: Option<OnlyIf>,
     get: bool,
     keep_ttl: bool,
     pub(super) persist: bool,
-    /// Absolute, in Unix milliseconds.
-    pub(super) expire_at_ms: Option<i64>,
+    /// EX, PX, EXAT or PXAT, and its number, which is checked later: for GETEX only when there is a string.
+    time: Option<(Unit, &'a [u8])>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,80 +31,77 @@ enum OnlyIf {
     Present,
 }
 
-impl Options {
-    /// Parses the options from argument `from` on.
-    pub(super) fn parse(
-        cx: &Context<'_>,
-        args: Args<'_>,
-        from: usize,
-        dialect: Dialect,
-    ) -> CommandResult<Self> {
+impl<'a> Options<'a> {
+    /// Parses the options from argument `from` on. An option may be repeated, two that exclude each other are an error.
+    pub(super) fn parse(args: Args<'a>, from: usize, dialect: Dialect) -> CommandResult<Self> {
+        let (set, getex) = (dialect == Dialect::Set, dialect == Dialect::GetEx);
         let mut options = Self::default();
-        let mut time: Option<(&[u8], Unit)> = None;
         let mut i = from;
         while i < args.len() {
-            let word = args.at(i).to_ascii_uppercase();
-            let ttl_free = time.is_none() && !options.keep_ttl && !options.persist;
-            let unit = match (&*word, dialect) {
-                (b"NX", Dialect::Set) if options.only_if != Some(OnlyIf::Present) => {
-                    options.only_if = Some(OnlyIf::Absent);
-                    None
-                }
-                (b"XX", Dialect::Set) if options.only_if != Some(OnlyIf::Absent) => {
-                    options.only_if = Some(OnlyIf::Present);
-                    None
-                }
-                (b"GET", Dialect::Set) => {
-                    options.get = true;
-                    None
-                }
-                (b"KEEPTTL", Dialect::Set) if ttl_free || options.keep_ttl => {
-                    options.keep_ttl = true;
-                    None
-                }
-                (b"PERSIST", Dialect::GetEx) if ttl_free || options.persist => {
-                    options.persist = true;
-                    None
-                }
-                (b"EX", _) => Some(Unit { ms: 1000, relative: true }),
-                (b"PX", _) => Some(Unit { ms: 1, relative: true }),
-                (b"EXAT", _) => Some(Unit { ms: 1000, relative: false }),
-                (b"PXAT", _) => Some(Unit { ms: 1, relative: false }),
-                _ => return Err(CommandError::Syntax),
-            };
-            if let Some(unit) = unit {
-                if !ttl_free || i + 1 == args.len() {
+            let no_time = options.time.is_none();
+            if set && args.is(i, "NX") && options.only_if != Some(OnlyIf::Present) {
+                options.only_if = Some(OnlyIf::Absent);
+            } else if set && args.is(i, "XX") && options.only_if != Some(OnlyIf::Absent) {
+                options.only_if = Some(OnlyIf::Present);
+            } else if set && args.is(i, "GET") {
+                options.get = true;
+            } else if set && args.is(i, "KEEPTTL") && no_time {
+                options.keep_ttl = true;
+            } else if getex && args.is(i, "PERSIST") && no_time {
+                options.persist = true;
+            } else {
+                let unit = Unit::named(args, i).ok_or(CommandError::Syntax)?;
+                let excluded = options.keep_ttl
+                    || options.persist
+                    || options.time.is_some_and(|(other, _)| other != unit);
+                if excluded || i + 1 == args.len() {
                     return Err(CommandError::Syntax);
                 }
-                time = Some((args.at(i + 1), unit));
+                options.time = Some((unit, args.at(i + 1)));
                 i += 1;
             }
             i += 1;
         }
-        if let Some((text, unit)) = time {
-            options.expire_at_ms = Some(expire_time(cx, text, unit)?);
-        }
         Ok(options)
+    }
+
+    /// When the key is to expire, in Unix milliseconds.
+    pub(super) fn expire_at_ms(&self, cx: &Context<'_>) -> CommandResult<Option<i64>> {
+        self.time.map(|(unit, text)| expire_time(cx, text, unit)).transpose()
     }
 }
 
 /// The unit of a time to live.
-#[derive(Clone, Copy)]
-pub(super) struct Unit {
-    pub(super) ms: i64,
-    pub(super) relative: bool,
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Unit {
+    ms: i64,
+    relative: bool,
+}
+
+impl Unit {
+    const SECONDS: Self = Self { ms: 1000, relative: true };
+    const MILLISECONDS: Self = Self { ms: 1, relative: true };
+
+    /// The unit that argument `i` names.
+    fn named(args: Args<'_>, i: usize) -> Option<Self> {
+        match () {
+            () if args.is(i, "EX") => Some(Self::SECONDS),
+            () if args.is(i, "PX") => Some(Self::MILLISECONDS),
+            () if args.is(i, "EXAT") => Some(Self { relative: false, ..Self::SECONDS }),
+            () if args.is(i, "PXAT") => Some(Self { relative: false, ..Self::MILLISECONDS }),
+            () => None,
+        }
+    }
 }
 
 /// A time to live as an absolute time in milliseconds; it must be positive and fit.
 fn expire_time(cx: &Context<'_>, text: &[u8], unit: Unit) -> CommandResult<i64> {
     let amount = crate::args::parse_i64(text).ok_or(CommandError::NotInteger)?;
-    let invalid =
-        || CommandError::from(format!("ERR invalid expire time in '{}' command", cx.command.full_name));
-    if amount <= 0 {
-        return Err(invalid());
-    }
-    let ms = amount.checked_mul(unit.ms).ok_or_else(invalid)?;
-    if unit.relative { ms.checked_add(cx.now_ms()).ok_or_else(invalid) } else { Ok(ms) }
+    let ms = amount.checked_mul(unit.ms).filter(|_| amount > 0);
+    let base_ms = if unit.relative { cx.now_ms() } else { 0 };
+    ms.and_then(|ms| ms.checked_add(base_ms)).ok_or_else(|| {
+        CommandError::from(format!("ERR invalid expire time in '{}' command", cx.command.full_name))
+    })
 }
 
 /// Sets the key and its time to live, writes the effect down, and tells who must know.
@@ -123,13 +120,7 @@ fn store(cx: &mut Context<'_>, key: &[u8], value: &[u8], expire_at_ms: Option<i6
         cx.log(&[b"SET", key, value_text]);
         return;
     };
-    if at_ms <= cx.now_ms() && !cx.mode.applying {
-        // The key is gone as soon as it is set.
-        cx.keys.delete(key);
-        cx.changed(key, Class::Generic, "del");
-        cx.log(&[b"DEL", key]);
-        return;
-    }
+    // A time that has passed is no different: the key goes when it is next met, as in Redis.
     cx.keys.set(key, value);
     cx.keys.set_expire(key, at_ms);
     cx.changed(key, Class::String, "set");
@@ -157,14 +148,9 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx.reply.ok();
         return Ok(());
     }
-    let options = Options::parse(cx, args, 3, Dialect::Set)?;
-    let present = cx.keys.contains(key);
-    if options.get {
-        match cx.keys.get(key) {
-            Some(old) => old.as_str()?.reply(cx.reply),
-            None => cx.reply.null(),
-        }
-    }
+    let options = Options::parse(args, 3, Dialect::Set)?;
+    let expire_at_ms = options.expire_at_ms(cx)?;
+    let present = if options.get { super::reply_string(cx, key)? } else { cx.keys.contains(key) };
     let goes = match options.only_if {
         Some(OnlyIf::Absent) => !present,
         Some(OnlyIf::Present) => present,
@@ -176,7 +162,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         }
         return Ok(());
     }
-    store(cx, key, value, options.expire_at_ms, options.keep_ttl);
+    store(cx, key, value, expire_at_ms, options.keep_ttl);
     if !options.get {
         cx.reply.ok();
     }
@@ -214,7 +200,7 @@ pub(super) static SETEX: Command = Command {
     keys: &[Keys::at(1, OVERWRITE)],
     summary: "Sets the string at a key with a time to live in seconds.",
     syntax: "key seconds:integer value:string",
-    run: |cx, args| setex(cx, args, Unit { ms: 1000, relative: true }),
+    run: |cx, args| setex(cx, args, Unit::SECONDS),
     ..COMMAND
 };
 
@@ -227,7 +213,7 @@ pub(super) static PSETEX: Command = Command {
     keys: &[Keys::at(1, OVERWRITE)],
     summary: "Sets the string at a key with a time to live in milliseconds.",
     syntax: "key milliseconds:integer value:string",
-    run: |cx, args| setex(cx, args, Unit { ms: 1, relative: true }),
+    run: |cx, args| setex(cx, args, Unit::MILLISECONDS),
     ..COMMAND
 };
 
@@ -252,10 +238,7 @@ pub(super) static GETSET: Command = Command {
 
 fn getset(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
-    match cx.keys.get(key) {
-        Some(old) => old.as_str()?.reply(cx.reply),
-        None => cx.reply.null(),
-    }
+    super::reply_string(cx, key)?;
     store(cx, key, args.at(2), None, false);
     Ok(())
 }
@@ -318,8 +301,5 @@ fn set_pairs(cx: &mut Context<'_>, args: Args<'_>) {
         cx.keys.set(pair[0], Value::string(pair[1]));
         cx.changed(pair[0], Class::String, "set");
     }
-    let mut effect: Vec<&[u8]> = Vec::with_capacity(args.len());
-    effect.push(b"MSET");
-    effect.extend_from_slice(args.from(1));
-    cx.log(&effect);
+    cx.log_self();
 }
