@@ -111,6 +111,11 @@ impl Effects {
         self.open.is_empty() && self.cut.is_empty()
     }
 
+    /// Bytes collected that the host has not taken yet.
+    pub fn collected_bytes(&self) -> usize {
+        self.open.len() + self.cut.iter().map(|batch| batch.payload.len()).sum::<usize>()
+    }
+
     /// Changes since the counter was last taken back.
     pub fn dirty(&self) -> u64 {
         self.dirty

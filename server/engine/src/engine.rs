@@ -421,7 +421,7 @@ impl Engine {
                 crate::expire::cycle(cx, budget_us);
             }
             if cx.shared.config.maxmemory > 0 {
-                crate::eviction::make_room(cx);
+                crate::eviction::go_on(cx, budget_us);
             }
         });
         self.shared.check_soft_limits(host);

@@ -92,6 +92,11 @@ impl Value {
         }
     }
 
+    /// Is it a string on the heap that somebody else holds as well?
+    pub fn is_shared_string(&self) -> bool {
+        matches!(self, Self::Str(Str::Heap(buf) | Str::Raw(buf)) if !buf.is_empty() && !buf.is_unique())
+    }
+
     /// Bytes of heap that the value holds. `samples` elements of a large collection stand for the rest (0: all).
     pub fn heap_size(&self, samples: usize) -> usize {
         match self {

@@ -3,6 +3,7 @@
 //! | module         | what                                                                                  |
 //! |----------------|---------------------------------------------------------------------------------------|
 //! | [`size_class`] | what an allocation of n bytes really costs                                            |
+//! | [`cow`]        | how much copy-on-write has copied                                                      |
 //! | [`prefetch`]   | a hint that an address will be read soon                                              |
 //! | [`shared_buf`] | [`SharedBuf`]: growable bytes behind one thin pointer, reference-counted, copy-on-write |
 //! | [`blob`]       | [`Key`], [`Member`]: short byte strings stored in place, long ones in a `SharedBuf`    |
@@ -12,6 +13,7 @@
 //! | [`dict`]       | [`Dict`]: the project's one hash table; O(1) snapshots, no resize stall                |
 
 pub mod blob;
+pub mod cow;
 pub mod dict;
 pub mod intset;
 pub mod listpack;

@@ -11,8 +11,12 @@ pub mod dirty;
 pub mod evict;
 mod size;
 
+pub(crate) use size::ELEMENT_SAMPLES;
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use triomphe::Arc;
 
 use crate::config::{Config, MaxmemoryPolicy, NotifyFlags};
 use crate::ds::{Dict, Entry, HashSeed, Key};
@@ -89,12 +93,20 @@ pub struct Db {
     pub expire_cursor: u64,
     /// Mean time to live of the keys that active expiry saw, for INFO.
     pub average_ttl_ms: i64,
+    /// Shared with the database's snapshots: tells whether one lives.
+    life: Arc<()>,
 }
 
 impl Db {
     /// An empty database.
     pub fn new(seed: HashSeed) -> Self {
-        Self { dict: Dict::new(seed), expires: Dict::new(seed), expire_cursor: 0, average_ttl_ms: 0 }
+        Self {
+            dict: Dict::new(seed),
+            expires: Dict::new(seed),
+            expire_cursor: 0,
+            average_ttl_ms: 0,
+            life: Arc::new(()),
+        }
     }
 
     /// The number of keys.
@@ -105,6 +117,10 @@ impl Db {
     /// Has it no keys?
     pub fn is_empty(&self) -> bool {
         self.dict.is_empty()
+    }
+
+    fn is_in_snapshot(&self) -> bool {
+        !self.life.is_unique()
     }
 
     /// When the key expires; `None`: never, or no such key.
@@ -144,6 +160,12 @@ pub struct Keyspace {
     trash: Trash,
     /// What the host has not dropped yet of all that was given to it.
     pending: size::Pending,
+    snapshot_cost: size::SnapshotCost,
+    /// What eviction remembers from one call to the next.
+    eviction: evict::Candidates,
+    /// The database where active expiry goes on, and the time that it has taken so far.
+    pub(crate) expire_db: usize,
+    pub(crate) expire_spent_us: u64,
 }
 
 impl Keyspace {
@@ -163,6 +185,10 @@ impl Keyspace {
             misses: Cell::new(0),
             trash: Trash::default(),
             pending: size::Pending::default(),
+            snapshot_cost: size::SnapshotCost::default(),
+            eviction: evict::Candidates::default(),
+            expire_db: 0,
+            expire_spent_us: 0,
         }
     }
 
@@ -363,6 +389,8 @@ impl Keyspace {
         if value.drop_effort() > DROP_EFFORT_MAX {
             let share = self.pending.add(value.heap_size(size::ELEMENT_SAMPLES));
             self.trash.values.push((value, share));
+        } else if value.is_shared_string() && self.db().is_in_snapshot() {
+            self.snapshot_cost.hold(value.heap_size(size::ELEMENT_SAMPLES));
         }
     }
 
@@ -408,8 +436,20 @@ impl Keyspace {
         self.db().dict.random(&mut |n| self.rng.below(n))
     }
 
+    /// A key that the policy would evict next, and its database.
+    pub(crate) fn pick_to_evict(
+        &mut self,
+        policy: MaxmemoryPolicy,
+        samples: u32,
+    ) -> Option<(usize, Box<[u8]>)> {
+        self.eviction.pick(&self.dbs, policy, &self.usage, samples, &self.rng)
+    }
+
     /// All databases as they are now.
     pub fn snapshot(&self, seq: u64, dirty: u64) -> Snapshot {
+        if !self.is_in_snapshot() {
+            self.snapshot_cost.begin();
+        }
         Snapshot { dbs: self.dbs.clone(), seq, taken_at_ms: self.now_ms, dirty }
     }
 
@@ -440,6 +480,24 @@ impl Keyspace {
     /// An estimate of the bytes that were discarded and are not free yet.
     pub fn trash_bytes(&self) -> usize {
         self.pending.bytes()
+    }
+
+    /// Does a snapshot live?
+    fn is_in_snapshot(&self) -> bool {
+        self.dbs.iter().any(Db::is_in_snapshot)
+    }
+
+    /// An estimate of the bytes in use that are no data: to be freed on another thread, or once a snapshot is done.
+    pub(crate) fn passing_bytes(&self) -> usize {
+        let snapshot_cost = if self.is_in_snapshot() { self.snapshot_cost.bytes() } else { 0 };
+        self.trash_bytes() + snapshot_cost
+    }
+
+    /// `bytes` of evicted data did not become free, which is a snapshot's doing if there is one.
+    pub(crate) fn hold_for_snapshot(&self, bytes: usize) {
+        if self.is_in_snapshot() {
+            self.snapshot_cost.hold(bytes);
+        }
     }
 
     fn touch(&self, entry: &KeyEntry) {

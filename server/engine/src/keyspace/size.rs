@@ -1,10 +1,12 @@
 //! How much memory keys take, and how much of what was given up is not free yet.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::{Db, ExpireEntry, KeyEntry};
 use crate::ds::Key;
+use crate::ds::cow::copied_bytes;
 
 /// What a table's index and its spare room take for each entry, on average.
 const INDEX_BYTES_PER_KEY: usize = 8;
@@ -65,6 +67,34 @@ pub(crate) struct PendingShare {
 impl Drop for PendingShare {
     fn drop(&mut self) {
         self.all.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// What snapshots cost while they live: originals that only they still hold. It comes back by itself, and no eviction
+/// brings it back sooner, so that eviction leaves it out. (A Redis's child process pays the same price unseen.)
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotCost {
+    /// [`copied_bytes`] when the oldest living snapshot was taken.
+    copied_before: Cell<u64>,
+    /// Values that were given up since, and that a snapshot still holds.
+    held: Cell<usize>,
+}
+
+impl SnapshotCost {
+    /// A snapshot is taken and no other one lives.
+    pub fn begin(&self) {
+        self.copied_before.set(copied_bytes());
+        self.held.set(0);
+    }
+
+    /// A value of so many bytes was given up, and is not free because a snapshot holds it.
+    pub fn hold(&self, bytes: usize) {
+        self.held.set(self.held.get() + bytes);
+    }
+
+    /// The cost so far.
+    pub fn bytes(&self) -> usize {
+        (copied_bytes() - self.copied_before.get()) as usize + self.held.get()
     }
 }
 

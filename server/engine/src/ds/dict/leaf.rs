@@ -14,6 +14,7 @@
 
 use super::index::Index;
 use super::{Entry, HashSeed, LEAF_MAX};
+use crate::ds::cow::note_copy;
 use crate::ds::prefetch::prefetch;
 use crate::ds::size_class::{capacity_for, size_class};
 
@@ -170,6 +171,7 @@ impl<E: Clone> Clone for Leaf<E> {
     fn clone(&self) -> Self {
         let mut entries = Vec::with_capacity(self.entries.capacity());
         entries.extend_from_slice(&self.entries);
+        note_copy(entries.capacity() * size_of::<E>() + self.index.heap_bytes());
         Self { entries, index: self.index.clone() }
     }
 }
