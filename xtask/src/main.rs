@@ -13,7 +13,7 @@ use steps::{Steps, cargo};
 /// How long verify fuzzes each target. `cargo xtask fuzz` goes on for as long as it is told.
 const VERIFY_FUZZ_SECONDS: &str = "5";
 /// The targets of `tests/src/bin/fuzz.rs`.
-const FUZZ_TARGETS: &[&str] = &["request", "reply", "log"];
+const FUZZ_TARGETS: &[&str] = &["request", "reply", "log", "rdb", "restore"];
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Developer commands of Cairn")]
