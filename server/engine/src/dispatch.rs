@@ -370,8 +370,12 @@ pub(crate) fn apply_reply_mode(cx: &mut Context<'_>, start: u64) {
 pub(crate) fn end_reply(client: &mut ClientState, reply: &mut ReplyWriter, start: u64) {
     match client.reply_mode {
         ReplyMode::On => return,
+        ReplyMode::SkipNext => {
+            // CLIENT REPLY SKIP says nothing itself; EXEC, if it was part of one, does.
+            client.reply_mode = ReplyMode::Skip;
+            return;
+        }
         ReplyMode::Off => {}
-        ReplyMode::SkipNext => client.reply_mode = ReplyMode::Skip,
         ReplyMode::Skip => client.reply_mode = ReplyMode::On,
     }
     reply.out.truncate(start);

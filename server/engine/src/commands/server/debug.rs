@@ -160,8 +160,8 @@ fn reload(cx: &mut Context<'_>, options: &[&[u8]]) -> CommandResult {
 
 fn populate(cx: &mut Context<'_>, operands: &[&[u8]]) -> CommandResult {
     let number = |arg: &[u8]| {
-        let number = parse_i64(arg).ok_or(CommandError::NotInteger)?;
-        usize::try_from(number).map_err(|_| CommandError::new("ERR value is out of range, must be positive"))
+        let number = parse_i64(arg).and_then(|number| usize::try_from(number).ok());
+        number.ok_or(CommandError::new("ERR value is out of range, must be positive"))
     };
     let count = number(operands[0])?;
     let prefix = operands.get(1).copied().unwrap_or(b"key");

@@ -104,6 +104,11 @@ fn replies_can_be_turned_off_and_skipped() {
     assert_eq!(server.run(a, "PING"), "");
     assert_eq!(server.run(a, "CLIENT REPLY ON"), "+OK\r\n");
     assert_eq!(server.run(a, "CLIENT REPLY MAYBE"), "-ERR syntax error\r\n");
+    for line in ["MULTI", "CLIENT REPLY SKIP", "PING"] {
+        server.run(a, line);
+    }
+    assert_eq!(server.run(a, "EXEC"), "*2\r\n+PONG\r\n", "as Redis: one reply is missing");
+    assert_eq!(server.run(a, "PING"), "", "it was skipped");
 }
 
 #[test]
