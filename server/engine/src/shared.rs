@@ -296,6 +296,9 @@ impl Shared {
 
     /// At the end of a unit: what was written to other clients waits for the unit, which may have logged more since.
     pub(crate) fn settle_deliveries(&mut self, host: &dyn Host) {
+        if self.deliveries.is_empty() {
+            return;
+        }
         let newest = self.effects.newest_seq();
         let hold = self.effects.enabled() && newest > self.released;
         let mut deliveries = std::mem::take(&mut self.deliveries);

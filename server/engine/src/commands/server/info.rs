@@ -206,6 +206,7 @@ fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("allocator_active", resident);
     text.field("allocator_resident", resident);
     text.bytes("total_system_memory", facts.system_memory);
+    scripts(text, cx);
     text.bytes("maxmemory", config.maxmemory);
     text.field("maxmemory_policy", config.maxmemory_policy);
     text.ratio("allocator_frag_ratio", ratio(resident, used));
@@ -230,6 +231,21 @@ fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("mem_aof_buffer", facts.log_queued_bytes);
     text.field("mem_allocator", "jemalloc");
     text.constants(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"], 0);
+}
+
+fn scripts(text: &mut Text, cx: &Context<'_>) {
+    // There are no figures while a script is what asks.
+    let (machine, sources, count) = cx.scripts.as_ref().map_or((0, 0, 0), |scripts| {
+        (scripts.used_memory() as u64, scripts.cache().source_bytes() as u64, scripts.cache().len())
+    });
+    text.bytes("used_memory_lua", machine);
+    text.field("used_memory_vm_eval", machine);
+    text.field("used_memory_scripts_eval", sources);
+    text.field("number_of_cached_scripts", count);
+    text.constants(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"], 0);
+    text.bytes("used_memory_vm_total", machine);
+    text.field("used_memory_functions", 0);
+    text.bytes("used_memory_scripts", sources);
 }
 
 fn persistence(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
