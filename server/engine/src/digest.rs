@@ -102,7 +102,7 @@ fn mix(digest: &mut Digest, bytes: &[u8]) {
 }
 
 /// C's `%.17g`.
-fn score_text(score: f64) -> String {
+pub(crate) fn score_text(score: f64) -> String {
     const DIGITS: i32 = 17;
     if score.is_infinite() {
         return if score > 0.0 { "inf" } else { "-inf" }.to_owned();

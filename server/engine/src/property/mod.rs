@@ -6,6 +6,7 @@
 pub mod hash;
 pub mod server;
 pub mod set;
+pub mod zset;
 
 use crate::rng::Rng;
 
