@@ -70,7 +70,11 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
                 }
             }
         }
-        Value::List(_) => unreachable!("lists have no content yet"),
+        Value::List(list) => {
+            for element in list {
+                element.with_bytes(|bytes| mix(digest, bytes));
+            }
+        }
     }
     if expire.is_some() {
         xor(digest, b"!!expire!!");

@@ -63,6 +63,8 @@ pub struct Shared {
     /// Scratch of the dispatcher.
     pub key_positions: Vec<usize>,
     pub active_expire: bool,
+    /// Elements of lists this long are nodes of their own (DEBUG QUICKLIST-PACKED-THRESHOLD).
+    pub list_plain_min: Option<usize>,
     /// `INFO server`'s run id and replication id, changeable by DEBUG CHANGE-REPL-ID.
     pub replication_id: String,
 }

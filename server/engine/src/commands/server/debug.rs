@@ -97,10 +97,12 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         (b"protocol", [kind]) => return protocol(cx, kind),
         (b"quicklist-packed-threshold", [size]) => {
             const SIZE_MAX: u64 = 4 << 30;
-            let bytes = std::str::from_utf8(size).ok().and_then(parse_memory);
-            if bytes.is_none_or(|size| size >= SIZE_MAX) {
-                return Err("ERR argument must be a memory value bigger than 1 and smaller than 4gb".into());
-            }
+            let bytes = std::str::from_utf8(size).ok().and_then(parse_memory).filter(|&size| size < SIZE_MAX);
+            let bytes = bytes.ok_or(CommandError::new(
+                "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+            ))?;
+            // 0 brings the default back.
+            cx.shared.list_plain_min = (bytes > 0).then_some(bytes as usize);
             cx.reply.ok();
         }
         (b"reload", options) => return reload(cx, options),

@@ -22,6 +22,7 @@ pub use quick::Quicklist;
 use triomphe::Arc;
 
 use super::Elem;
+use crate::ds::listpack::canonical_int;
 use crate::ds::{Listpack, SharedBuf};
 use node::Node;
 
@@ -117,6 +118,25 @@ impl List {
     /// Up to `count` elements from `index` on, to the left. `index` is that of an element.
     pub fn range_back(&self, index: usize, count: usize) -> Iter<'_> {
         Iter::new(self, index, count, End::Right)
+    }
+
+    /// The indices, counted from the left, of elements that read as `needle` among the first `max_len` from one end
+    /// on, in that order.
+    pub fn matches(&self, needle: &[u8], from: End, max_len: usize) -> impl Iterator<Item = usize> {
+        let int = canonical_int(needle);
+        let len = self.len();
+        let elements = match from {
+            End::Left => self.range(0, max_len),
+            End::Right => self.range_back(len.saturating_sub(1), max_len),
+        };
+        let is_match = move |element: &Elem<'_>| match element {
+            Elem::Int(value) => int == Some(*value),
+            _ => element.with_bytes(|bytes| bytes == needle),
+        };
+        elements.enumerate().filter(move |(_, element)| is_match(element)).map(move |(i, _)| match from {
+            End::Left => i,
+            End::Right => len - 1 - i,
+        })
     }
 
     /// Adds an element at one end.
