@@ -8,7 +8,15 @@ pub mod server;
 pub mod set;
 pub mod zset;
 
+mod tests;
+
 use crate::rng::Rng;
+
+/// Makes a random command of a family.
+type Generator = fn(&Rng) -> Vec<Vec<u8>>;
+
+/// Every family.
+const FAMILIES: &[Generator] = &[hash::random_command, set::random_command];
 
 /// A key that other families use too.
 pub fn key(rng: &Rng) -> Vec<u8> {

@@ -1,0 +1,164 @@
+//! The properties, over random commands of all families together.
+
+use cairn_proto::Resp;
+
+use super::{FAMILIES, one_in};
+use crate::digest;
+use crate::engine::Engine;
+use crate::keyspace::Db;
+use crate::rdb;
+use crate::rng::Rng;
+use crate::testing::TestEngine;
+
+/// Commands of one run; the digests are compared every so many.
+const COMMANDS: usize = 4_000;
+const COMPARED_EVERY: usize = 250;
+
+/// Runs that `cargo nextest` does; `CAIRN_PROPERTY_SEEDS=n` does more.
+fn seeds() -> std::ops::Range<u64> {
+    let count = std::env::var("CAIRN_PROPERTY_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+    1..count + 1
+}
+
+/// Everything of the databases that must be equal: the digest, and each key's time to live.
+fn state(engine: &Engine) -> (digest::Digest, Vec<(Vec<u8>, i64)>) {
+    let dbs = engine.keys.dbs();
+    (digest::keyspace(dbs), dbs.iter().flat_map(expires).collect())
+}
+
+fn expires(db: &Db) -> Vec<(Vec<u8>, i64)> {
+    let mut all: Vec<_> = db.expires.iter().map(|entry| (entry.key.to_vec(), entry.at_ms)).collect();
+    all.sort();
+    all
+}
+
+/// What differs, for whoever has to find out why.
+fn difference(a: &Engine, b: &Engine) -> String {
+    let mut lines = Vec::new();
+    for (index, (left, right)) in a.keys.dbs().iter().zip(b.keys.dbs()).enumerate() {
+        for entry in left.dict.iter() {
+            let key = entry.key.escape_ascii().to_string();
+            match right.dict.get(&entry.key) {
+                None => lines.push(format!("db {index}: {key} is missing")),
+                Some(other)
+                    if digest::value(&entry.value, None) != digest::value(&other.value, None)
+                        || left.expire_at(&entry.key) != right.expire_at(&entry.key) =>
+                {
+                    lines.push(format!(
+                        "db {index}: {key} differs: {} {:?}",
+                        entry.value.kind().name(),
+                        entry.value
+                    ));
+                    lines.push(format!("      instead: {} {:?}", other.value.kind().name(), other.value));
+                }
+                Some(_) => {}
+            }
+        }
+        for entry in right.dict.iter().filter(|entry| !left.dict.contains(&entry.key)) {
+            lines.push(format!("db {index}: {} should not be there", entry.key.escape_ascii()));
+        }
+    }
+    lines.join("\n")
+}
+
+/// A unit of one client: a command, a MULTI, or a script.
+fn run_unit(server: &mut TestEngine, clients: &[usize], rng: &Rng, trace: &mut Vec<String>) {
+    let command = || {
+        let family = FAMILIES[rng.below(FAMILIES.len() as u64) as usize];
+        family(rng)
+    };
+    let mut send = |server: &mut TestEngine, slot: usize, words: Vec<Vec<u8>>| {
+        trace.push(words.iter().map(|word| word.escape_ascii().to_string()).collect::<Vec<_>>().join(" "));
+        let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        server.send(slot, &slices);
+    };
+    let slot = clients[rng.below(clients.len() as u64) as usize];
+    match rng.below(20) {
+        0 => {
+            send(server, slot, vec![b"MULTI".to_vec()]);
+            for _ in 0..rng.below(5) {
+                send(server, slot, command());
+            }
+            send(server, slot, vec![b"EXEC".to_vec()]);
+        }
+        1 => {
+            let mut words = command();
+            let script = b"return redis.pcall(unpack(ARGV))".to_vec();
+            let mut eval = vec![b"EVAL".to_vec(), script, b"0".to_vec()];
+            eval.append(&mut words);
+            send(server, slot, eval);
+        }
+        _ => send(server, slot, command()),
+    }
+    if one_in(rng, 8) {
+        server.advance(rng.below(40) as i64);
+    }
+}
+
+#[test]
+fn applying_the_effects_leads_to_the_same_state_as_executing() {
+    for seed in seeds() {
+        let rng = Rng::new(seed);
+        let mut server = TestEngine::with_config(Default::default(), seed);
+        let clients: Vec<_> = (0..4).map(|_| server.connect(Resp::V2)).collect();
+        let mut replica = server.replica();
+        let mut applied = 0;
+        let mut trace = Vec::new();
+        for i in 1..=COMMANDS {
+            run_unit(&mut server, &clients, &rng, &mut trace);
+            if !i.is_multiple_of(COMPARED_EVERY) {
+                continue;
+            }
+            for batch in &server.batches[applied..] {
+                let outcome = replica.engine.apply(&mut replica.host, &batch.payload);
+                outcome.unwrap_or_else(|error| panic!("seed {seed}: {error}; last: {:#?}", last(&trace)));
+            }
+            applied = server.batches.len();
+            assert!(
+                state(&server.engine) == state(&replica.engine),
+                "seed {seed}, command {i}:\n{}\nlast commands: {:#?}",
+                difference(&server.engine, &replica.engine),
+                last(&trace)
+            );
+        }
+        assert!(applied > COMMANDS / 10, "seed {seed}: many commands change something: {applied}");
+    }
+}
+
+#[test]
+fn a_snapshot_loads_into_the_same_state() {
+    for seed in seeds() {
+        let rng = Rng::new(seed + 1_000);
+        let mut server = TestEngine::with_config(Default::default(), seed);
+        let clients: Vec<_> = (0..4).map(|_| server.connect(Resp::V2)).collect();
+        let mut trace = Vec::new();
+        for i in 1..=COMMANDS {
+            run_unit(&mut server, &clients, &rng, &mut trace);
+            if !i.is_multiple_of(COMPARED_EVERY) {
+                continue;
+            }
+            // The snapshot is written while the state goes on changing.
+            let before = state(&server.engine);
+            let snapshot = server.engine.snapshot();
+            for _ in 0..20 {
+                run_unit(&mut server, &clients, &rng, &mut trace);
+            }
+            let mut bytes = Vec::new();
+            rdb::save(&snapshot, &rdb::Aux::default(), one_in(&rng, 2), &mut bytes).expect("memory takes it");
+            let mut fresh = server.engine.empty_copy();
+            let options = rdb::LoadOptions {
+                databases: fresh.keys.dbs().len(),
+                seed: fresh.keys.seed(),
+                config: &server.engine.shared.config,
+            };
+            let loaded = rdb::load(&bytes, &options, &mut |_, _| {})
+                .unwrap_or_else(|error| panic!("seed {seed}, command {i}: {error}"));
+            fresh.restore(loaded.dbs, 0);
+            assert!(state(&fresh) == before, "seed {seed}, command {i}: last commands: {:#?}", last(&trace));
+        }
+    }
+}
+
+fn last(trace: &[String]) -> &[String] {
+    &trace[trace.len().saturating_sub(COMPARED_EVERY.min(60))..]
+}
