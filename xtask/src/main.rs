@@ -15,6 +15,9 @@ const VERIFY_FUZZ_SECONDS: &str = "5";
 /// The targets of `tests/src/bin/fuzz.rs`.
 const FUZZ_TARGETS: &[&str] = &["request", "reply", "log", "rdb", "restore"];
 
+/// What `tests/bench/bench.py` measures.
+const BENCHES: &[&str] = &["throughput", "memory", "snapshot", "load"];
+
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Developer commands of Cairn")]
 struct Options {
@@ -69,6 +72,14 @@ enum Command {
         #[arg(long)]
         input: Option<PathBuf>,
     },
+    /// Compare with redis-server on this machine: throughput, memory, snapshot or load; figures go to tests/bench/runs
+    Bench {
+        /// What to measure; further arguments as tests/bench/bench.py says
+        #[arg(value_parser = BENCHES.to_vec())]
+        name: String,
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// The style that no compiler checks: crate arrows, where files are synced, lengths, paths in ARCHITECTURE.md
     Tidy,
 }
@@ -113,6 +124,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
         Command::Crash { seeds, rounds } => crash(&seeds, &rounds),
         Command::Fuzz { target, seconds, seed, input } => fuzz(&target, &seconds, seed, input),
+        Command::Bench { name, arguments } => bench(&name, &arguments),
         Command::Tidy => tidy::check(Path::new(".")),
     }
 }
@@ -219,6 +231,20 @@ fn fuzz(target: &str, seconds: &str, seed: Option<String>, input: Option<PathBuf
         command.arg("--input").arg(input);
     }
     Steps::new().run(&format!("fuzz {target}"), command, "the input is named above")
+}
+
+fn bench(name: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    tools::ensure_redis()?;
+    steps.cargo(
+        "cairn-server",
+        &["build", "--release", "-p", "cairn-server"],
+        "see the compiler's errors",
+    )?;
+    let mut command = std::process::Command::new("python3");
+    command.args(["tests/bench/bench.py", name]).args(arguments);
+    command.env("CAIRN_SERVER_BIN", tools::target_dir().join("release").join("cairn-server"));
+    steps.run(&format!("bench {name}"), command, "see above")
 }
 
 /// The binary that the tests start.
