@@ -6,9 +6,10 @@
 pub mod hash;
 pub mod server;
 pub mod set;
-pub mod zset;
 
 mod tests;
+pub mod stream;
+pub mod zset;
 
 use crate::rng::Rng;
 

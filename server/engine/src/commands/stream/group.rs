@@ -97,7 +97,7 @@ static HELP: Command = Command {
     since: "5.0.0",
     flags: &[Flag::Loading, Flag::Stale],
     summary: "Says what XGROUP can do.",
-    run: help,
+    run: super::super::help::help,
     ..COMMAND
 };
 
@@ -237,29 +237,6 @@ fn delete_consumer(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx.log_self();
     }
     cx.reply.int(pending.unwrap_or(0) as i64);
-    Ok(())
-}
-
-fn help(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
-    const LINES: &[&str] = &[
-        "XGROUP <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "CREATE <key> <group> <id|$> [MKSTREAM] [ENTRIESREAD <n>]",
-        "    Make a group that reads on after the id ($: the last there is).",
-        "    MKSTREAM makes an empty stream where there is none; ENTRIESREAD says",
-        "    how many entries count as read.",
-        "CREATECONSUMER <key> <group> <consumer>",
-        "    Make a consumer.",
-        "DELCONSUMER <key> <group> <consumer>",
-        "    Remove a consumer and what it has pending.",
-        "DESTROY <key> <group>",
-        "    Remove a group.",
-        "SETID <key> <group> <id|$> [ENTRIESREAD <n>]",
-        "    Make the group read on after the id.",
-        "HELP",
-        "    Print this help.",
-    ];
-    cx.reply.array(LINES.len());
-    LINES.iter().for_each(|line| cx.reply.simple(*line));
     Ok(())
 }
 

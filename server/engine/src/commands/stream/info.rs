@@ -73,7 +73,7 @@ static HELP: Command = Command {
     since: "5.0.0",
     flags: &[Flag::Loading, Flag::Stale],
     summary: "Says what XINFO can do.",
-    run: help,
+    run: super::super::help::help,
     ..COMMAND
 };
 
@@ -245,22 +245,5 @@ fn consumers(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx.reply.bulk(b"inactive");
         cx.reply.int(consumer.active_at_ms.map_or(-1, |at_ms| now_ms.saturating_sub(at_ms)));
     }
-    Ok(())
-}
-
-fn help(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
-    const LINES: &[&str] = &[
-        "XINFO <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "CONSUMERS <key> <group>",
-        "    Describe the consumers of a group.",
-        "GROUPS <key>",
-        "    Describe the groups of a stream.",
-        "STREAM <key> [FULL [COUNT <count>]]",
-        "    Describe a stream.",
-        "HELP",
-        "    Print this help.",
-    ];
-    cx.reply.array(LINES.len());
-    LINES.iter().for_each(|line| cx.reply.simple(*line));
     Ok(())
 }

@@ -92,4 +92,39 @@ impl Stream {
             self.groups.iter().map(|(name, group)| name.heap_size() + group.heap_size()).sum();
         size_of::<Self>() + self.entries.heap_size(samples) + self.groups.heap_size() + groups
     }
+
+    /// Everything that effects keep exact, as text, to compare two engines by. (When a consumer was last seen or
+    /// active is not among it.)
+    #[cfg(any(test, feature = "testing"))]
+    pub fn state_text(&self) -> String {
+        use std::fmt::Write;
+
+        let entries = &self.entries;
+        let mut text = format!(
+            "{} entries, {} to {}, {} added, deleted up to {}\n",
+            entries.len(),
+            entries.first_id(),
+            entries.last_id(),
+            entries.added(),
+            entries.max_deleted_id()
+        );
+        let mut line = |args: std::fmt::Arguments<'_>| {
+            text.write_fmt(args).and_then(|()| text.write_char('\n')).expect("a String takes all");
+        };
+        for entry in entries.iter() {
+            line(format_args!("{}: {:?}", entry.id, entry.fields().collect::<Vec<_>>()));
+        }
+        for (name, group) in self.groups() {
+            line(format_args!("group {name:?} up to {}, read {:?}", group.last_id, group.entries_read));
+            for (id, nack) in group.pending() {
+                let consumer = &group.consumer(nack.consumer).name;
+                line(format_args!("  {id}: {consumer:?} {} {}", nack.delivered_at_ms, nack.deliveries));
+            }
+            for consumer in group.consumers() {
+                let ids: Vec<String> = consumer.pending().iter().map(|(id, ())| id.to_string()).collect();
+                line(format_args!("  {:?}: {ids:?}", consumer.name));
+            }
+        }
+        text
+    }
 }
