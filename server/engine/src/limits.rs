@@ -151,11 +151,12 @@ impl Shared {
             return;
         }
         all.sort_unstable();
+        let now_ms = self.now_ms;
         while sum > limit
             && let Some((bytes, slot)) = all.pop()
         {
             if let Some(client) = self.client(slot) {
-                let line = describe(client, client.state.last_command_at_ms, 0);
+                let line = describe(client, now_ms, 0);
                 host.log(LogLevel::Notice, &format!("Evicting client: {line}"));
             }
             self.stats.evicted_clients += 1;
