@@ -1,5 +1,7 @@
 //! String values: integers, short strings in place, long ones behind a shared buffer.
 
+use std::borrow::Cow;
+
 use crate::ds::SharedBuf;
 
 /// Longest string that OBJECT ENCODING calls `embstr`.
@@ -60,6 +62,15 @@ impl Str {
             Self::Int(value) => f(itoa::Buffer::new().format(*value).as_bytes()),
             Self::Short { len, bytes } => f(&bytes[..usize::from(*len)]),
             Self::Heap(buf) | Self::Raw(buf) => f(buf),
+        }
+    }
+
+    /// The bytes; only an integer's are a copy.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Self::Int(value) => Cow::Owned(itoa::Buffer::new().format(*value).as_bytes().to_vec()),
+            Self::Short { len, bytes } => Cow::Borrowed(&bytes[..usize::from(*len)]),
+            Self::Heap(buf) | Self::Raw(buf) => Cow::Borrowed(buf),
         }
     }
 

@@ -100,7 +100,8 @@ fn incrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         .checked_add(by)
         .ok_or(CommandError::new("ERR increment would produce NaN or Infinity"))?
         .to_string();
-    cx.keys.set_keep_ttl(key, Value::string(sum.as_bytes()));
+    // Text even when it is a whole number, as in Redis, where OBJECT ENCODING shows it.
+    cx.keys.set_keep_ttl(key, Value::Str(Str::text(sum.as_bytes())));
     cx.changed(key, Class::String, "incrbyfloat");
     cx.log(&[b"SET", key, sum.as_bytes(), b"KEEPTTL"]);
     cx.reply.bulk(sum.as_bytes());

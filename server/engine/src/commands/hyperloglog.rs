@@ -1,5 +1,0 @@
-//! (being written)
-
-use crate::command::Command;
-
-pub(super) const COMMANDS: &[&Command] = &[];
