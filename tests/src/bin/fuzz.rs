@@ -59,10 +59,7 @@ const TARGETS: &[Target] = &[
         name: "rdb",
         run: cairn_engine::rdb::fuzzing::fuzz_rdb,
         tokens: RDB_TOKENS,
-        samples: &[
-            b"REDIS0011\xfa\x09redis-ver\x057.4.0\xfe\x00\xfb\x01\x01\xfc\0\0\0\0\x01\0\0\0\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0",
-            b"REDIS0009\xfe\x00\x01\x01l\x02\x01a\x01b\x02\x01s\x01\x01m\x05\x01z\x01\x01m\0\0\0\0\0\0\xf0?\xff\0\0\0\0\0\0\0\0",
-        ],
+        samples: cairn_engine::rdb::fuzzing::RDB_SAMPLES,
     },
     // The samples are the payloads of commands/keys/restore.gold without their footers.
     Target {
