@@ -22,7 +22,7 @@ const SEED: HashSeed = HashSeed::new([1, 2, 3, 4]);
 fn snapshot_of(db: Db) -> Snapshot {
     let mut dbs = vec![db];
     dbs.resize_with(16, || Db::new(SEED));
-    Snapshot { dbs, seq: 0, taken_at_ms: 0, dirty: 0 }
+    Snapshot::of(dbs)
 }
 
 fn small_strings() -> Snapshot {
@@ -93,7 +93,7 @@ fn bench(c: &mut Criterion) {
         let file = std::fs::read(&path).expect("RDB_FILE names a file");
         let options = LoadOptions { databases: 16, seed: SEED, config: &config };
         let loaded = rdb::load(&file, &options, &mut |_, _| {}).expect("RDB_FILE can be loaded");
-        let snapshot = Snapshot { dbs: loaded.dbs, seq: 0, taken_at_ms: 0, dirty: 0 };
+        let snapshot = Snapshot::of(loaded.dbs);
         return bench_snapshot(c, "file", &snapshot, &config);
     }
     bench_snapshot(c, "2M short strings", &small_strings(), &config);

@@ -18,7 +18,7 @@ pub const LFU_INIT: u32 = 5;
 /// What the policy makes of a use of a key.
 #[derive(Clone, Copy, Debug)]
 pub struct UsagePolicy {
-    lfu: bool,
+    policy: MaxmemoryPolicy,
     pub lfu_log_factor: i64,
     pub lfu_decay_minutes: i64,
     clock_s: u32,
@@ -28,17 +28,22 @@ pub struct UsagePolicy {
 impl UsagePolicy {
     /// For this `maxmemory-policy`, with Redis's default LFU parameters.
     pub fn new(policy: MaxmemoryPolicy) -> Self {
-        Self { lfu: policy.is_lfu(), lfu_log_factor: 10, lfu_decay_minutes: 1, clock_s: 0, clock_min: 0 }
+        Self { policy, lfu_log_factor: 10, lfu_decay_minutes: 1, clock_s: 0, clock_min: 0 }
     }
 
     /// Does the word hold LFU figures?
     pub fn is_lfu(&self) -> bool {
-        self.lfu
+        self.policy.is_lfu()
+    }
+
+    /// Does eviction go by the time of the last use?
+    pub fn is_lru(&self) -> bool {
+        self.policy.is_lru()
     }
 
     /// Switches to what the configuration says.
     pub fn configure(&mut self, config: &Config) {
-        self.lfu = config.maxmemory_policy.is_lfu();
+        self.policy = config.maxmemory_policy;
         self.lfu_log_factor = i64::from(config.lfu_log_factor);
         self.lfu_decay_minutes = i64::from(config.lfu_decay_time);
     }
@@ -54,12 +59,12 @@ impl UsagePolicy {
 
     /// The word of a new key.
     pub fn fresh(&self) -> u32 {
-        if self.lfu { self.clock_min << 8 | LFU_INIT } else { self.clock_s }
+        if self.is_lfu() { self.clock_min << 8 | LFU_INIT } else { self.clock_s }
     }
 
     /// The word of a key with `usage` after one more use.
     pub fn touched(&self, usage: u32, rng: &Rng) -> u32 {
-        if !self.lfu {
+        if !self.is_lfu() {
             return self.clock_s;
         }
         let mut counter = self.decayed(usage);

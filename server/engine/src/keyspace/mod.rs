@@ -138,6 +138,16 @@ pub struct Snapshot {
     pub taken_at_ms: i64,
     /// Changes that this snapshot makes durable.
     pub dirty: u64,
+    /// What the keys' usage words mean.
+    pub usage: evict::UsagePolicy,
+}
+
+impl Snapshot {
+    /// Of databases that are in no keyspace (tests, tools).
+    pub fn of(dbs: Vec<Db>) -> Self {
+        let usage = evict::UsagePolicy::new(MaxmemoryPolicy::Noeviction);
+        Self { dbs, seq: 0, taken_at_ms: 0, dirty: 0, usage }
+    }
 }
 
 /// All databases. One of them is selected while a command runs.
@@ -450,7 +460,7 @@ impl Keyspace {
         if !self.is_in_snapshot() {
             self.snapshot_cost.begin();
         }
-        Snapshot { dbs: self.dbs.clone(), seq, taken_at_ms: self.now_ms, dirty }
+        Snapshot { dbs: self.dbs.clone(), seq, taken_at_ms: self.now_ms, dirty, usage: self.usage }
     }
 
     /// Takes over the databases of another keyspace (after a reload).

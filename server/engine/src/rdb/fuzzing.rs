@@ -29,7 +29,7 @@ pub fn fuzz_rdb(data: &[u8]) {
     let options = LoadOptions { databases: 16, seed: HashSeed::new([1, 2, 3, 4]), config: &config };
     let Ok(loaded) = load(&data, &options, &mut |_, _| {}) else { return };
     let digest = crate::digest::keyspace(&loaded.dbs);
-    let snapshot = Snapshot { dbs: loaded.dbs, seq: 0, taken_at_ms: 0, dirty: 0 };
+    let snapshot = Snapshot::of(loaded.dbs);
     let mut again = Vec::new();
     save(&snapshot, &Aux::default(), true, &mut again).expect("a Vec takes everything");
     let loaded = load(&again, &options, &mut |_, _| {}).expect("our own file");

@@ -49,7 +49,7 @@ pub use save::{dump_value, save};
 pub struct Aux {
     /// The journal position of the state. `None` in a file that is not Cairn's own.
     pub seq: Option<u64>,
-    /// Unix seconds.
+    /// Unix seconds; 0 when saving: those of the snapshot.
     pub created_at_s: i64,
     pub used_memory: u64,
     /// All other fields in the file's order. Loading adds [`AUX_FUNCTION`] and [`AUX_EMPTY_KEYS`], which are never

@@ -6,6 +6,7 @@ use super::encode::{kind_of, put_value};
 use super::format::{MAGIC, VERSION, opcode};
 use super::writer::Writer;
 use super::{AUX_SEQ, Aux, crc64};
+use crate::keyspace::evict::UsagePolicy;
 use crate::keyspace::{Db, Snapshot};
 use crate::value::Value;
 
@@ -18,9 +19,9 @@ pub fn save(snapshot: &Snapshot, aux: &Aux, compress: bool, out: &mut dyn Write)
     let mut writer = Writer::to_sink(out, compress);
     writer.raw(MAGIC);
     writer.raw(format!("{VERSION:04}").as_bytes());
-    put_aux(&mut writer, aux);
+    put_aux(&mut writer, aux, snapshot);
     for (index, db) in snapshot.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
-        put_db(&mut writer, index, db);
+        put_db(&mut writer, index, db, &snapshot.usage);
     }
     writer.byte(opcode::EOF);
     writer.finish()
@@ -42,7 +43,8 @@ pub fn with_footer(mut payload: Vec<u8>) -> Vec<u8> {
     payload
 }
 
-fn put_aux(writer: &mut Writer<'_>, aux: &Aux) {
+fn put_aux(writer: &mut Writer<'_>, aux: &Aux, snapshot: &Snapshot) {
+    let created_at_s = if aux.created_at_s == 0 { snapshot.taken_at_ms / 1000 } else { aux.created_at_s };
     let mut put = |name: &str, value: &str| {
         writer.byte(opcode::AUX);
         writer.string(name.as_bytes());
@@ -50,7 +52,7 @@ fn put_aux(writer: &mut Writer<'_>, aux: &Aux) {
     };
     put("redis-ver", "7.4.0");
     put("redis-bits", "64");
-    put("ctime", &aux.created_at_s.to_string());
+    put("ctime", &created_at_s.to_string());
     put("used-mem", &aux.used_memory.to_string());
     if let Some(seq) = aux.seq {
         put(AUX_SEQ, &seq.to_string());
@@ -64,7 +66,7 @@ fn put_aux(writer: &mut Writer<'_>, aux: &Aux) {
     }
 }
 
-fn put_db(writer: &mut Writer<'_>, index: usize, db: &Db) {
+fn put_db(writer: &mut Writer<'_>, index: usize, db: &Db, usage: &UsagePolicy) {
     writer.byte(opcode::SELECTDB);
     writer.len(index);
     writer.byte(opcode::RESIZEDB);
@@ -74,6 +76,13 @@ fn put_db(writer: &mut Writer<'_>, index: usize, db: &Db) {
         if let Some(at_ms) = db.expire_at(&entry.key) {
             writer.byte(opcode::EXPIRETIME_MS);
             writer.i64_le(at_ms);
+        }
+        if usage.is_lru() {
+            writer.byte(opcode::IDLE);
+            writer.number(usage.idle_seconds(entry.usage()));
+        } else if usage.is_lfu() {
+            writer.byte(opcode::FREQ);
+            writer.byte(usage.decayed(entry.usage()) as u8);
         }
         writer.byte(kind_of(&entry.value));
         writer.string(&entry.key);

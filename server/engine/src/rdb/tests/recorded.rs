@@ -147,3 +147,28 @@ fn progress_is_told_and_ends_at_the_end() {
     assert!(reports.len() > 3 && reports.is_sorted());
     assert_eq!(reports.last(), Some(&(file.len() as u64, 5000)));
 }
+
+#[test]
+fn how_often_and_how_recently_keys_were_used_is_saved() {
+    for (policy, file, key, other) in [
+        (MaxmemoryPolicy::AllkeysLfu, "lfu.rdb", "hot", "cold"),
+        (MaxmemoryPolicy::VolatileLru, "lru.rdb", "fresh", "idle"),
+    ] {
+        let config = Config { maxmemory_policy: policy, ..Config::default() };
+        let loaded = recorded(file, &config);
+        let mut keyspace = crate::Keyspace::new(16, SEED, 1);
+        keyspace.usage.configure(&config);
+        keyspace.set_now(loaded.aux.created_at_s * 1000);
+        let usage =
+            |dbs: &[Db]| [key, other].map(|key| dbs[0].dict.get(key.as_bytes()).expect("recorded").usage());
+        let expected = usage(&loaded.dbs);
+        keyspace.replace_dbs(loaded.dbs);
+
+        let mut file = Vec::new();
+        save(&keyspace.snapshot(0, 0), &Aux::default(), true, &mut file).expect("a Vec takes everything");
+        let again =
+            load(&file, &options(&config), &mut |_, _| {}).map_err(|e| e.to_string()).expect("our own");
+        assert_eq!(again.aux.created_at_s, loaded.aux.created_at_s);
+        assert_eq!(usage(&again.dbs), expected);
+    }
+}
