@@ -40,6 +40,11 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
     mix(digest, &type_number(value.kind()).to_be_bytes());
     match value {
         Value::Str(text) => text.with_bytes(|bytes| mix(digest, bytes)),
+        Value::List(list) => {
+            for element in list {
+                element.with_bytes(|bytes| mix(digest, bytes));
+            }
+        }
         Value::Set(set) => {
             for member in set {
                 member.with_bytes(|bytes| xor(digest, bytes));
@@ -68,11 +73,6 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
                     mix(digest, field.to_bytes(&mut itoa::Buffer::new()));
                     mix(digest, value.to_bytes(&mut itoa::Buffer::new()));
                 }
-            }
-        }
-        Value::List(list) => {
-            for element in list {
-                element.with_bytes(|bytes| mix(digest, bytes));
             }
         }
     }

@@ -3,23 +3,27 @@
 use triomphe::Arc;
 
 use super::error::Problem;
-use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind};
+use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind, node};
 use super::load::LoadOptions;
 use super::old;
 use super::reader::{Reader, Text};
 use crate::ds::{Intset, Listpack, Member};
 use crate::types::element::ElementsError;
 use crate::types::hash::HashLimits;
+use crate::types::list::{End, ListLimits, ListLoader};
 use crate::types::set::SetLimits;
 use crate::types::stream::{Counters, Group, GroupLoader, LoadError as StreamError, StreamId, StreamLoader};
 use crate::types::zset::Limits as ZsetLimits;
-use crate::types::{Hash, Set, Str, Stream, Zset};
+use crate::types::{Hash, List, Set, Str, Stream, Zset};
 use crate::value::Value;
 
 /// Reads a value of type `kind`. [`Problem::Empty`] if it has no elements.
 pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Value, Problem> {
     Ok(match kind {
         kind::STRING => Value::Str(string(reader)?),
+        kind::LIST | kind::LIST_ZIPLIST | kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => {
+            Value::List(list(reader, kind, options)?)
+        }
         kind::SET | kind::SET_INTSET | kind::SET_LISTPACK => Value::Set(set(reader, kind, options)?),
         kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
             Value::Hash(hash(reader, kind, options)?)
@@ -58,6 +62,43 @@ fn string(reader: &mut Reader<'_>) -> Result<Str, Problem> {
 
 fn listpack(reader: &mut Reader<'_>) -> Result<Listpack, Problem> {
     Ok(Listpack::from_bytes(reader.blob()?)?)
+}
+
+fn list(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<List, Problem> {
+    let limits = ListLimits::new(options.config);
+    match kind {
+        kind::LIST => {
+            let mut list = List::new();
+            for _ in 0..reader.count(1)? {
+                reader.string()?.with_elem(|element| list.push(End::Right, element, &limits));
+            }
+            return if list.is_empty() { Err(Problem::Empty) } else { Ok(list) };
+        }
+        kind::LIST_ZIPLIST => {
+            let list = List::from_elements(old::ziplist(&reader.blob()?)?, &limits);
+            return if list.is_empty() { Err(Problem::Empty) } else { Ok(list) };
+        }
+        _ => {}
+    }
+    let mut nodes = ListLoader::new();
+    for _ in 0..reader.count(1)? {
+        if kind == kind::LIST_QUICKLIST {
+            nodes.packed(old::ziplist_to_listpack(&reader.blob()?)?);
+            continue;
+        }
+        match reader.len()? {
+            node::PACKED => nodes.packed(listpack(reader)?),
+            node::PLAIN => {
+                let element = reader.blob()?;
+                if element.is_empty() {
+                    return Err(Problem::Content("a node of the list is empty"));
+                }
+                nodes.plain(element);
+            }
+            _ => return Err(Problem::Content("a node of the list is neither packed nor plain")),
+        }
+    }
+    nodes.finish(&limits).ok_or(Problem::Empty)
 }
 
 fn set(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Set, Problem> {

@@ -1,10 +1,11 @@
 //! One value into bytes.
 
-use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind};
+use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind, node};
 use super::writer::Writer;
 use crate::types::element::Elem;
+use crate::types::list::ListNode;
 use crate::types::stream::{Group, StreamId};
-use crate::types::{Hash, Set, Str, Stream, Zset};
+use crate::types::{Hash, List, Set, Str, Stream, Zset};
 use crate::value::Value;
 
 /// The type under which the value is written, which follows from its encoding.
@@ -19,7 +20,7 @@ pub fn kind_of(value: &Value) -> u8 {
         Value::Zset(zset) if zset.as_listpack().is_some() => kind::ZSET_LISTPACK,
         Value::Zset(_) => kind::ZSET_2,
         Value::Stream(_) => kind::STREAM_LISTPACKS_3,
-        Value::List(_) => unreachable!("lists have no content yet"),
+        Value::List(_) => kind::LIST_QUICKLIST_2,
     }
 }
 
@@ -32,7 +33,23 @@ pub fn put_value(writer: &mut Writer<'_>, value: &Value) {
         Value::Hash(hash) => put_hash(writer, hash),
         Value::Zset(zset) => put_zset(writer, zset),
         Value::Stream(stream) => put_stream(writer, stream),
-        Value::List(_) => unreachable!("lists have no content yet"),
+        Value::List(list) => put_list(writer, list),
+    }
+}
+
+fn put_list(writer: &mut Writer<'_>, list: &List) {
+    writer.len(list.node_count());
+    for list_node in list.nodes() {
+        match list_node {
+            ListNode::Packed(pack) => {
+                writer.number(node::PACKED);
+                writer.string(pack.bytes());
+            }
+            ListNode::Plain(element) => {
+                writer.number(node::PLAIN);
+                writer.string(element);
+            }
+        }
     }
 }
 

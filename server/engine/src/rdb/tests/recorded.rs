@@ -16,6 +16,7 @@ macro_rules! recorded {
 recorded! {
     "strings.rdb": "c4cecac32902fbe8b5cd5e2c1127dc788dd060ee",
     "expiries.rdb": "c26b7ff77af6266c464f9e73fb5127c79326df73",
+    "lists.rdb": "9a40f456b70756b45843298d2f8648002b25b657",
     "sets.rdb": "a7fb8ae0a18e0612580179db446ee62352ee5ff7",
     "hashes.rdb": "e7d70b89d8aed7d79ef6e741a711343fbfb16674",
     "zsets.rdb": "0a247ef33b79eefd7223db53018e322cf2c2bbf8",
