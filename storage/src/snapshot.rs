@@ -72,10 +72,17 @@ pub fn parse_snapshot_name(name: &str) -> Option<u64> {
 }
 
 impl SnapshotDir {
-    /// Opens the directory, making it if need be, and removes unfinished files.
+    /// Opens the directory, making it if need be, and removes what a crash has left unfinished. Only at start-up: a
+    /// file being written looks just the same. Later on, see [`SnapshotDir::attach`].
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<SnapshotDir, LogError> {
+        let opened = SnapshotDir::attach(disk, dir)?;
+        remove_temporaries(&*opened.disk, dir)?;
+        Ok(opened)
+    }
+
+    /// Opens the directory, making it if need be, and leaves alone what others may be writing there.
+    pub fn attach(disk: Arc<dyn Disk>, dir: &Path) -> Result<SnapshotDir, LogError> {
         disk.create_dir_all(dir).map_err(LogError::io("create", dir))?;
-        remove_temporaries(&*disk, dir)?;
         Ok(SnapshotDir { disk, dir: dir.to_path_buf() })
     }
 

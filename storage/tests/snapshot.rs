@@ -49,6 +49,17 @@ fn a_crash_at_any_operation_leaves_the_old_file_or_the_new() {
 }
 
 #[test]
+fn attaching_leaves_alone_a_file_being_written() {
+    let disk = SimDisk::new(1);
+    let dir = SnapshotDir::open(shared(&disk), Path::new("data")).unwrap();
+    let mut writer = dir.create("dump.rdb").unwrap();
+    writer.write_all(b"new").unwrap();
+    SnapshotDir::attach(shared(&disk), Path::new("data")).unwrap();
+    writer.commit().unwrap();
+    assert_eq!(disk.read_file(Path::new("data/dump.rdb")).unwrap(), b"new");
+}
+
+#[test]
 fn a_writer_that_is_dropped_or_has_failed_leaves_the_old_file() {
     let disk = SimDisk::new(1);
     replace(&disk, b"old").unwrap();

@@ -175,7 +175,7 @@ impl Executor {
         }
         if changed(DirectiveId::dir) || changed(DirectiveId::dbfilename) {
             let dir = self.services.dir.join(&config.dir);
-            match SnapshotDir::open(Arc::clone(&self.services.disk), &dir) {
+            match SnapshotDir::attach(Arc::clone(&self.services.disk), &dir) {
                 Ok(target) => self.snapshots.set_target(target, config.dbfilename.clone()),
                 Err(error) => tracing::error!("snapshots stay where they were: {error}"),
             }
@@ -208,7 +208,7 @@ impl Executor {
         }
         let snapshot = self.engine.snapshot();
         let config = &self.engine.shared.config;
-        let target = SnapshotDir::open(Arc::clone(&self.services.disk), &self.services.dir);
+        let target = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir);
         let written = target.map_err(|error| error.to_string()).and_then(|target| {
             snapshots::write(&target, &config.dbfilename, snapshot, config.rdbcompression, || Ok(()))
         });
@@ -250,7 +250,7 @@ impl Executor {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         journal.flush()?;
         let mut fresh = self.engine.empty_copy();
-        let dir = SnapshotDir::open(Arc::clone(&self.services.disk), &self.services.dir)
+        let dir = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
             .map_err(|error| error.to_string())?;
         let seq = crate::recovery::load_snapshot(&dir, &self.engine.shared.config.dbfilename, &mut fresh)
             .map_err(|error| error.to_string())?
@@ -273,7 +273,7 @@ impl Executor {
         let aux = rdb::Aux { seq: Some(snapshot.seq), ..rdb::Aux::default() };
         rdb::save(&snapshot, &aux, compress, &mut bytes).map_err(|error| error.to_string())?;
         if save && !self.snapshots.running() {
-            let dir = SnapshotDir::open(Arc::clone(&self.services.disk), &self.services.dir)
+            let dir = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
                 .map_err(|error| error.to_string())?;
             if let Some(journal) = &mut self.journal {
                 journal.flush()?;
