@@ -6,10 +6,10 @@
 pub mod hash;
 pub mod server;
 pub mod set;
-
-mod tests;
 pub mod stream;
 pub mod zset;
+
+mod tests;
 
 use crate::rng::Rng;
 
@@ -17,7 +17,7 @@ use crate::rng::Rng;
 type Generator = fn(&Rng) -> Vec<Vec<u8>>;
 
 /// Every family.
-const FAMILIES: &[Generator] = &[hash::random_command, set::random_command];
+const FAMILIES: &[Generator] = &[hash::random_command, set::random_command, stream::random_command];
 
 /// A key that other families use too.
 pub fn key(rng: &Rng) -> Vec<u8> {

@@ -8,7 +8,7 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
     let key = format!("k{}", rng.below(10));
     let group = pick(rng, &["g1", "g2"]);
     let consumer = pick(rng, &["alice", "bob", "carol"]);
-    let line = match rng.below(24) {
+    let line = match rng.below(25) {
         0..6 => format!("XADD {key} {}{}{}", option(rng, "NOMKSTREAM "), trim(rng, 3), new_entry(rng)),
         6 => format!("XTRIM {key} {}", trim(rng, 1)),
         7 => format!("XDEL {key} {} {}", id(rng), id(rng)),
@@ -52,8 +52,13 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
         20 => format!("XSETID {key} {} ENTRIESADDED {} MAXDELETEDID {}", id(rng), rng.below(9), id(rng)),
         21 => format!("XRANGE {key} {} + COUNT {}", id(rng), rng.below(3)),
         22 => format!("XREAD {}STREAMS {key} {}", option(rng, "BLOCK 5 "), pick(rng, &["$", "+", "0", "?"])),
-        _ => pick(rng, &["DEL KEY", "XADD KEY", "SET KEY v", "XADD KEY 1", "XLEN KEY", "XPENDING KEY g1"])
-            .replace("KEY", &key),
+        // It soon expires: streams do not go away by themselves.
+        23 => format!("SET {key} v PX 3"),
+        _ => pick(
+            rng,
+            &["DEL KEY", "XADD KEY", "XINFO STREAM KEY", "XADD KEY 1", "XLEN KEY", "XPENDING KEY g1"],
+        )
+        .replace("KEY", &key),
     };
     line.split_ascii_whitespace().map(|word| word.as_bytes().to_vec()).collect()
 }
