@@ -4,6 +4,7 @@
 //! All families draw their keys from one small pool, so that they meet each other's types.
 
 pub mod hash;
+pub mod list;
 pub mod server;
 pub mod set;
 pub mod stream;
