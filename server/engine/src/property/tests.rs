@@ -21,12 +21,22 @@ fn seeds() -> std::ops::Range<u64> {
     1..count + 1
 }
 
-/// Everything of the databases that must be equal: the digest, each key's time to live, and of streams also what
-/// Redis leaves out of the digest (groups, pending entries, ids).
-fn state(engine: &Engine) -> (digest::Digest, Vec<(Vec<u8>, i64)>, Vec<(Vec<u8>, String)>) {
+/// Everything of the databases that must be equal.
+#[derive(Debug, PartialEq)]
+struct State {
+    digest: digest::Digest,
+    expires: Vec<(Vec<u8>, i64)>,
+    /// What Redis leaves out of the digest: ids, groups, pending entries.
+    streams: Vec<(Vec<u8>, String)>,
+}
+
+fn state(engine: &Engine) -> State {
     let dbs = engine.keys.dbs();
-    let streams = dbs.iter().flat_map(streams).collect();
-    (digest::keyspace(dbs), dbs.iter().flat_map(expires).collect(), streams)
+    State {
+        digest: digest::keyspace(dbs),
+        expires: dbs.iter().flat_map(expires).collect(),
+        streams: dbs.iter().flat_map(streams).collect(),
+    }
 }
 
 fn streams(db: &Db) -> Vec<(Vec<u8>, String)> {
