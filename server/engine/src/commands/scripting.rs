@@ -268,7 +268,7 @@ static SCRIPT: Command = Command {
     since: "2.6.0",
     summary: "Loads, looks up and forgets scripts.",
     complexity: "Depends on the subcommand",
-    subcommands: &[&SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP, &SCRIPT_KILL, &SCRIPT_LOAD],
+    subcommands: &[&SCRIPT_DEBUG, &SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP, &SCRIPT_KILL, &SCRIPT_LOAD],
     ..COMMAND
 };
 
@@ -336,6 +336,29 @@ fn script_flush(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     scripts.flush().map_err(|error| CommandError::Bytes(error.message))?;
     cx.reply.ok();
     Ok(())
+}
+
+static SCRIPT_DEBUG: Command = Command {
+    name: "debug",
+    arity: 3,
+    group: Group::Scripting,
+    since: "3.2.0",
+    flags: &[Flag::NoScript],
+    summary: "Would step through the next script; there is no debugger here.",
+    syntax: "YES | SYNC | NO",
+    run: script_debug,
+    ..COMMAND
+};
+
+fn script_debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    if args.is(2, "NO") {
+        cx.reply.ok();
+        return Ok(());
+    }
+    if args.is(2, "YES") || args.is(2, "SYNC") {
+        return Err("ERR there is no script debugger; redis.log() writes to the server's log".into());
+    }
+    Err("ERR Use SCRIPT DEBUG YES/SYNC/NO".into())
 }
 
 static SCRIPT_KILL: Command = Command {

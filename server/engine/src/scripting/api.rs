@@ -198,7 +198,7 @@ fn log(stack: Stack) -> Results {
         1 => LogLevel::Verbose,
         2 => LogLevel::Notice,
         3 => LogLevel::Warning,
-        _ => return Err(fail(stack, "Invalid log level.")),
+        _ => return Err(fail(stack, "Invalid debug level.")),
     };
     let text = stack.scratch();
     for index in 2..=count {
