@@ -4,10 +4,12 @@
 //! All families draw their keys from one small pool, so that they meet each other's types.
 
 pub mod hash;
+pub mod keys;
 pub mod list;
 pub mod server;
 pub mod set;
 pub mod stream;
+pub mod strings;
 pub mod zset;
 
 mod tests;
@@ -18,7 +20,16 @@ use crate::rng::Rng;
 type Generator = fn(&Rng) -> Vec<Vec<u8>>;
 
 /// Every family.
-const FAMILIES: &[Generator] = &[hash::random_command, set::random_command, stream::random_command];
+const FAMILIES: &[Generator] = &[
+    hash::random_command,
+    keys::random_command,
+    list::random_command,
+    server::random_command,
+    set::random_command,
+    stream::random_command,
+    strings::random_command,
+    zset::random_command,
+];
 
 /// A key that other families use too.
 pub fn key(rng: &Rng) -> Vec<u8> {
