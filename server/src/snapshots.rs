@@ -105,7 +105,7 @@ impl Snapshots {
             && (self.last_ok || now_s - self.last_try_at_s > RETRY_SECONDS)
             && rules
                 .iter()
-                .any(|rule| dirty >= rule.changes as u64 && now_s - self.last_save_at_s > rule.seconds as i64)
+                .any(|rule| dirty >= rule.changes && now_s - self.last_save_at_s > rule.seconds as i64)
     }
 
     /// Starts writing; none may be running.

@@ -8,7 +8,7 @@ use cairn_engine::effects::Batch;
 use cairn_storage::log::LogReader;
 use cairn_storage::writer::{LogWriter, WriterState};
 
-use super::{Event, Figures, Journal, Retention};
+use super::{ApplyBatch, Event, Figures, Journal, Retention};
 
 /// Batches become log entries; an entry's index is the batch's sequence number.
 pub struct LocalJournal {
@@ -103,11 +103,7 @@ impl Journal for LocalJournal {
         self.writer.flush_and_sync().map_err(|error| error.to_string())
     }
 
-    fn replay(
-        &self,
-        from: u64,
-        apply: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
-    ) -> Result<(), String> {
+    fn replay(&self, from: u64, apply: &mut ApplyBatch<'_>) -> Result<(), String> {
         for entry in self.reader().read(from).map_err(|error| error.to_string())? {
             let entry = entry.map_err(|error| error.to_string())?;
             apply(entry.index, &entry.payload)?;

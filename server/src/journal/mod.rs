@@ -13,6 +13,9 @@ use cairn_engine::effects::Batch;
 /// Bytes that may wait in the journal before clients are read from no more.
 pub const QUEUED_BYTES_MAX: u64 = 64 << 20;
 
+/// What is done with each batch that is read again: its position and its payload.
+pub type ApplyBatch<'a> = dyn FnMut(u64, &[u8]) -> Result<(), String> + 'a;
+
 /// A sequence of batches, numbered without gaps.
 pub trait Journal {
     /// Takes the next batch. Never blocks on a disk or a network.
@@ -28,11 +31,7 @@ pub trait Journal {
     /// Makes everything appended safe, and waits for that. Only for shutdown and rebuilding.
     fn flush(&mut self) -> Result<(), String>;
     /// Reads batches again, from `seq` on, for rebuilding the state.
-    fn replay(
-        &self,
-        from: u64,
-        apply: &mut dyn FnMut(u64, &[u8]) -> Result<(), String>,
-    ) -> Result<(), String>;
+    fn replay(&self, from: u64, apply: &mut ApplyBatch<'_>) -> Result<(), String>;
     /// Figures for INFO.
     fn figures(&self) -> Figures;
 }
