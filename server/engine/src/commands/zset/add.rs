@@ -185,7 +185,7 @@ fn increment_score(
     let mut old = None;
     if let Some(set) = open(cx, key, 1, member, conditions)? {
         old = set.update(member, &limits, |old| {
-            let new = old.unwrap_or_default() + amount;
+            let new = old.map_or(amount, |old| old + amount);
             // Beside NX, what is not a number is an error whatever the conditions.
             sum = ((new.is_nan() && !conditions.new_only) || conditions.allow(old, new)).then_some(new);
             sum.filter(|sum| !sum.is_nan())
