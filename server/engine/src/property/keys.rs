@@ -76,7 +76,8 @@ fn restore(rng: &Rng) -> Vec<Vec<u8>> {
     }
     let ttl = pick(rng, &["0", "0", "5", "100000", "-1", "x"]);
     let mut argv = vec![b"RESTORE".to_vec(), key(rng), ttl.into(), payload];
-    let options = ["", "REPLACE", "REPLACE", "REPLACE ABSTTL", "REPLACE IDLETIME 5", "REPLACE FREQ 9", "FREQ 300"];
+    let options =
+        ["", "REPLACE", "REPLACE", "REPLACE ABSTTL", "REPLACE IDLETIME 5", "REPLACE FREQ 9", "FREQ 300"];
     argv.extend(pick(rng, &options).split_whitespace().map(Vec::from));
     argv
 }

@@ -3,13 +3,15 @@
 //!
 //! All families draw their keys from one small pool, so that they meet each other's types.
 
+pub mod bitmap;
 pub mod hash;
+pub mod hyperloglog;
 pub mod keys;
 pub mod list;
 pub mod server;
 pub mod set;
 pub mod stream;
-pub mod strings;
+pub mod string;
 pub mod zset;
 
 mod tests;
@@ -21,13 +23,15 @@ type Generator = fn(&Rng) -> Vec<Vec<u8>>;
 
 /// Every family.
 const FAMILIES: &[Generator] = &[
+    bitmap::random_command,
     hash::random_command,
+    hyperloglog::random_command,
     keys::random_command,
     list::random_command,
     server::random_command,
     set::random_command,
     stream::random_command,
-    strings::random_command,
+    string::random_command,
     zset::random_command,
 ];
 

@@ -73,5 +73,6 @@ fn value(rng: &Rng) -> Vec<u8> {
     if one_in(rng, 20) {
         return vec![b'x'; rng.below(3000) as usize];
     }
-    pick(rng, &["", "0", "41", "-9", "2.75", " 1", "text", "exactly twenty-two b.", "\u{1}\u{2}", "HYLL"]).into()
+    pick(rng, &["", "0", "41", "-9", "2.75", " 1", "text", "exactly twenty-two b.", "\u{1}\u{2}", "HYLL"])
+        .into()
 }
