@@ -25,12 +25,20 @@ pub struct ServerHost {
     /// BGSAVE was asked for in this turn.
     pub background_save: bool,
     pub shared: Rc<RefCell<Shared>>,
+    /// When a long script is to be interrupted next for the sake of other clients.
+    pub attend_at_us: u64,
 }
 
 impl ServerHost {
     /// A host whose monotonic clock starts now.
     pub fn new() -> Self {
-        Self { started: Instant::now(), requests: Vec::new(), background_save: false, shared: Rc::default() }
+        Self {
+            started: Instant::now(),
+            requests: Vec::new(),
+            background_save: false,
+            shared: Rc::default(),
+            attend_at_us: 0,
+        }
     }
 }
 

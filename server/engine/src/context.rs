@@ -46,6 +46,8 @@ pub struct Mode {
     pub applying: bool,
     /// A blocked client's command is tried again.
     pub reprocessing: bool,
+    /// Another client's script is running: see [`crate::busy`].
+    pub busy: bool,
 }
 
 impl<'a> Context<'a> {

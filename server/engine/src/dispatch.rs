@@ -89,7 +89,12 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
         }
         None => false,
     };
-    if cx.shared.config.maxmemory > 0
+    if cx.mode.busy {
+        // Before memory is looked at: nothing may be evicted under a script.
+        if !flags.has(Flag::AllowBusy) {
+            return Err(crate::busy::BUSY);
+        }
+    } else if cx.shared.config.maxmemory > 0
         && !crate::eviction::make_room(cx)
         && (flags.has(Flag::DenyOom) || (in_multi && !ends_multi(command)))
     {
@@ -112,7 +117,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     if cx.client.monitor && (flags.has_any(Flag::Write, Flag::MayReplicate) || flags.has(Flag::ReadOnly)) {
         return Err("ERR Replica can't interact with the keyspace".into());
     }
-    if is_paused(cx, command, flags) {
+    if !cx.mode.busy && is_paused(cx, command, flags) {
         cx.block_on_pause();
         return Ok(Admitted::Postponed);
     }

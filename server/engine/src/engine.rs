@@ -67,6 +67,7 @@ impl Engine {
             stats: Stats::new(),
             slow_log: SlowLog::default(),
             write_refusal: None,
+            running_script: None,
             hold: 0,
             released: 0,
             stay_blocked: false,
@@ -101,25 +102,12 @@ impl Engine {
 
     /// A new connection.
     pub fn connect(&mut self, info: ClientInfo) -> Slot {
-        let id = self.shared.next_client_id;
-        self.shared.next_client_id += 1;
-        let entry = self.shared.clients.vacant_entry();
-        let slot = entry.key();
-        let mut state = ClientState::new(id, slot, info, self.shared.now_ms);
-        state.authenticated = self.shared.config.requirepass.is_empty();
-        entry.insert(Some(Box::new(Client { state, reply: ReplyWriter::default() })));
-        self.shared.slots_by_id.insert(id, slot);
-        self.shared.stats.connections += 1;
-        self.shared.stats.peak_clients = self.shared.stats.peak_clients.max(self.shared.clients.len());
-        slot
+        self.shared.connect(info)
     }
 
     /// The connection is gone: so are its subscriptions, watches and waits.
     pub fn disconnect(&mut self, slot: Slot) {
-        self.shared.unblock(slot);
-        let Some(Some(mut client)) = self.shared.clients.try_remove(slot) else { return };
-        self.shared.slots_by_id.remove(&client.state.id);
-        self.shared.forget_client(&mut client.state);
+        self.shared.disconnect(slot);
     }
 
     /// Runs one command of a client. Its reply is in the client's output; see [`Engine::client`].

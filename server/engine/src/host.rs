@@ -1,5 +1,6 @@
 //! What the engine asks of the world around it.
 
+use crate::busy::Busy;
 use crate::client::Slot;
 use crate::error::CommandError;
 
@@ -16,6 +17,9 @@ pub trait Host {
     fn background_save(&mut self, schedule: bool) -> Result<bool, CommandError>;
     /// Something to do once the running command is over.
     fn request(&mut self, request: Request);
+    /// A script has been running for too long: a chance to look after other clients. Called again and again until it
+    /// ends. Without this they hear nothing until then.
+    fn serve_while_busy(&mut self, _busy: &mut Busy<'_>) {}
     /// Figures that only the host has, for INFO, ROLE, LASTSAVE.
     fn facts(&self) -> Facts;
 }

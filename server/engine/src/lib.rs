@@ -19,6 +19,7 @@
 //! which journal position a reply depends on.
 
 pub mod args;
+pub mod busy;
 pub mod by_key;
 pub mod client;
 pub mod command;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use cairn_proto::ReplyWriter;
 use slab::Slab;
 
+use crate::busy::RunningScript;
 use crate::by_key::ByKey;
-use crate::client::{BlockedOn, Client, ClientState, Slot, TimeoutReply};
+use crate::client::{BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
 use crate::config::Config;
 use crate::ds::HashSeed;
 use crate::effects::Effects;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub slow_log: SlowLog,
     /// Set by the host while writes cannot be made durable: every write is refused with it.
     pub write_refusal: Option<CommandError>,
+    /// Set while one runs.
+    pub running_script: Option<RunningScript>,
     /// The journal position that the running command's reply needs.
     pub hold: u64,
     /// Newest released position.
@@ -174,6 +177,29 @@ impl Shared {
     /// A client that is not the one whose command runs.
     pub fn client(&mut self, slot: Slot) -> Option<&mut Client> {
         self.clients.get_mut(slot)?.as_deref_mut()
+    }
+
+    /// A new connection.
+    pub fn connect(&mut self, info: ClientInfo) -> Slot {
+        let id = self.next_client_id;
+        self.next_client_id += 1;
+        let entry = self.clients.vacant_entry();
+        let slot = entry.key();
+        let mut state = ClientState::new(id, slot, info, self.now_ms);
+        state.authenticated = self.config.requirepass.is_empty();
+        entry.insert(Some(Box::new(Client { state, reply: ReplyWriter::default() })));
+        self.slots_by_id.insert(id, slot);
+        self.stats.connections += 1;
+        self.stats.peak_clients = self.stats.peak_clients.max(self.clients.len());
+        slot
+    }
+
+    /// The connection is gone: so are its subscriptions, watches and waits.
+    pub fn disconnect(&mut self, slot: Slot) {
+        self.unblock(slot);
+        let Some(Some(mut client)) = self.clients.try_remove(slot) else { return };
+        self.slots_by_id.remove(&client.state.id);
+        self.forget_client(&mut client.state);
     }
 
     /// Puts the client on the list that the host looks at after each turn.

@@ -9,9 +9,11 @@
 //! stream.rs       sockets
 //! connection.rs   one client: socket, received bytes
 //! turn.rs         the steps of a turn
+//! attend.rs       other clients while a script runs for long
 //! requests.rs     what commands ask of the server: snapshots, shutdown, configuration
 //! ```
 
+mod attend;
 mod connection;
 mod requests;
 mod stream;

@@ -1,9 +1,11 @@
 //! A client's socket, TCP or Unix.
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read, Write};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -35,6 +37,25 @@ impl Stream {
     }
 }
 
+impl Stream {
+    fn socket(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        }
+    }
+
+    /// Reads what is there, whatever the I/O driver knows; `WouldBlock` when that is nothing.
+    pub fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self.socket()).read(buf)
+    }
+
+    /// Writes what the socket takes at once, whatever the I/O driver knows.
+    pub fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self.socket()).write_vectored(slices)
+    }
+}
+
 /// A listening socket.
 pub enum Listener {
     Tcp(TcpListener),
@@ -52,27 +73,59 @@ pub struct Accepted {
 }
 
 impl Listener {
+    /// Accepts a connection that is there, whatever the I/O driver knows; `WouldBlock` when there is none.
+    pub fn accept_now(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let socket = accept_socket(SockRef::from(listener))?;
+                let stream = TcpStream::from_std(socket.into())?;
+                let address = stream.peer_addr()?;
+                accepted_tcp(stream, address)
+            }
+            Self::Unix(listener, path) => {
+                let socket = accept_socket(SockRef::from(listener))?;
+                Ok(accepted_unix(UnixStream::from_std(socket.into())?, path))
+            }
+        }
+    }
+
     /// Accepts one connection. Pending registers `cx`'s waker.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match self {
             Self::Tcp(listener) => listener.poll_accept(cx).map(|result| {
                 let (stream, address) = result?;
-                let local_address = stream.local_addr()?.to_string();
-                Ok(Accepted {
-                    stream: Stream::Tcp(stream),
-                    address: address.to_string(),
-                    local_address,
-                    unix_socket: false,
-                    local: address.ip().to_canonical().is_loopback(),
-                })
+                accepted_tcp(stream, address)
             }),
-            Self::Unix(listener, path) => listener.poll_accept(cx).map_ok(|(stream, _)| Accepted {
-                stream: Stream::Unix(stream),
-                address: format!("{path}:0"),
-                local_address: format!("{path}:0"),
-                unix_socket: true,
-                local: true,
-            }),
+            Self::Unix(listener, path) => {
+                listener.poll_accept(cx).map_ok(|(stream, _)| accepted_unix(stream, path))
+            }
         }
+    }
+}
+
+fn accept_socket(listener: SockRef<'_>) -> io::Result<Socket> {
+    let (socket, _) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn accepted_tcp(stream: TcpStream, address: SocketAddr) -> io::Result<Accepted> {
+    let local_address = stream.local_addr()?.to_string();
+    Ok(Accepted {
+        stream: Stream::Tcp(stream),
+        address: address.to_string(),
+        local_address,
+        unix_socket: false,
+        local: address.ip().to_canonical().is_loopback(),
+    })
+}
+
+fn accepted_unix(stream: UnixStream, path: &str) -> Accepted {
+    Accepted {
+        stream: Stream::Unix(stream),
+        address: format!("{path}:0"),
+        local_address: format!("{path}:0"),
+        unix_socket: true,
+        local: true,
     }
 }

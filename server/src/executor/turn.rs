@@ -3,17 +3,19 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cairn_engine::engine::PREFETCH_MAX;
+use cairn_engine::shared::Shared;
 use cairn_engine::{Args, ClientInfo, Slot};
 use cairn_proto::{Decoded, Limits, RequestDecoder, recycle};
 use tokio::time::Instant;
 
+use super::attend::AttendingHost;
 use super::connection::{Connection, READ_BYTES, READ_BYTES_PER_TURN};
 use super::stream::{Accepted, Stream};
-use super::wake::Token;
+use super::wake::{Ready, Token};
 use super::{Executor, Exit, LISTENER_TOKENS, now_ms};
 use crate::journal::Event;
 use crate::memory;
@@ -30,6 +32,22 @@ const READ_BYTES_PER_TURN_IN_ALL: u64 = 64 << 20;
 const REQUESTS_PER_TURN: usize = 16 * 1024;
 /// Microseconds of active expiry in one cron at `active-expire-effort` 1: a quarter of the time, as in Redis.
 const EXPIRE_US_PER_CRON: u64 = 25_000;
+
+/// The host of commands that clients run. A macro, because it borrows fields beside the engine.
+macro_rules! attending {
+    ($executor:ident) => {
+        AttendingHost {
+            host: &mut $executor.host,
+            door: Door {
+                connections: &mut $executor.connections,
+                connected: &mut $executor.connected,
+                rejected: &mut $executor.figures.rejected,
+                ready: &$executor.ready,
+            },
+            listeners: &$executor.listeners,
+        }
+    };
+}
 
 /// Where one decoded request ends, among the slices and in the received bytes.
 #[derive(Clone, Copy, Default)]
@@ -91,7 +109,7 @@ impl Executor {
         if cron_due {
             self.cron();
         }
-        self.engine.tick(&mut self.host);
+        self.engine.tick(&mut attending!(self));
         self.serve_resumed();
         self.append();
         if !self.host.requests.is_empty() || self.host.background_save {
@@ -185,36 +203,17 @@ impl Executor {
 
     /// Makes a client of an accepted connection, or turns it away.
     fn admit(&mut self, accepted: Accepted) {
-        let Accepted { mut stream, address, local_address, unix_socket, local } = accepted;
-        let config = &self.engine.shared.config;
-        let refusal: Option<&[u8]> = if self.connected >= config.maxclients as usize {
-            Some(b"-ERR max number of clients reached\r\n")
-        } else if config.protected_mode && config.requirepass.is_empty() && !local {
-            Some(
-                b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set \
-                  for the default user. In this mode connections are only accepted from the loopback interface. Set a \
-                  password (requirepass), or set protected-mode to no if the network is to be trusted.\r\n",
-            )
-        } else {
-            None
+        let mut door = Door {
+            connections: &mut self.connections,
+            connected: &mut self.connected,
+            rejected: &mut self.figures.rejected,
+            ready: &self.ready,
         };
-        if let Some(refusal) = refusal {
-            self.figures.rejected += 1;
-            // Best effort: the socket is new, so there is room for one line.
-            let _ = stream.poll_write(&mut Context::from_waker(Waker::noop()), &[IoSlice::new(refusal)]);
-            return;
+        if let Some(slot) = door.admit(&mut self.engine.shared, accepted) {
+            // A first look registers the waker; often the first command is there already.
+            self.serve(slot);
+            self.list_for_flush(slot);
         }
-        let fd = prepare_socket(&stream, self.engine.shared.config.tcp_keepalive);
-        let slot = self.engine.connect(ClientInfo { address, local_address, fd, unix_socket });
-        let token = Token::new(slot, Arc::clone(&self.ready));
-        if self.connections.len() <= slot {
-            self.connections.resize_with(slot + 1, || None);
-        }
-        self.connections[slot] = Some(Box::new(Connection::new(stream, token, now_ms())));
-        self.connected += 1;
-        // A first look registers the waker; often the first command is there already.
-        self.serve(slot);
-        self.list_for_flush(slot);
     }
 
     /// Reads the connection until it is empty and executes what is complete.
@@ -334,10 +333,17 @@ impl Executor {
 
     /// Decodes the next requests of the connection, as many as make a pipeline, and executes them.
     fn execute_some(&mut self, slot: Slot, requests: &mut usize) -> Received {
-        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
+        // Out of the table meanwhile: a script may run for so long that the other connections must be attended to.
+        let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) else {
             return Received::Refused;
         };
-        let Connection { inbox, decoder, read_closed, .. } = &mut **connection;
+        let received = self.execute_some_of(&mut connection, slot, requests);
+        self.connections[slot] = Some(connection);
+        received
+    }
+
+    fn execute_some_of(&mut self, connection: &mut Connection, slot: Slot, requests: &mut usize) -> Received {
+        let Connection { inbox, decoder, read_closed, .. } = connection;
         let authenticated = self.engine.client(slot).is_some_and(|client| client.state.authenticated);
         let limits = Limits {
             bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
@@ -385,7 +391,7 @@ impl Executor {
         if let Some(consumed) = inline.filter(|_| count == 0) {
             let args = decoder.args(received, slices);
             if !args.is_empty() {
-                self.engine.execute(&mut self.host, slot, Args::new(&args));
+                self.engine.execute(&mut attending!(self), slot, Args::new(&args));
             }
             self.args = recycle(args);
             inbox.consume(consumed);
@@ -410,7 +416,7 @@ impl Executor {
             }
             let args = &slices[start..request.slices_end];
             if !args.is_empty() {
-                self.engine.execute(&mut self.host, slot, Args::new(args));
+                self.engine.execute(&mut attending!(self), slot, Args::new(args));
             }
             start = request.slices_end;
             executed_bytes = request.bytes_end;
@@ -591,6 +597,48 @@ impl Executor {
         traffic.sampled_input = traffic.input_bytes;
         traffic.sampled_output = traffic.output_bytes;
         traffic.sampled_commands = commands;
+    }
+}
+
+/// Where connections come in.
+pub(super) struct Door<'a> {
+    pub connections: &'a mut Vec<Option<Box<Connection>>>,
+    pub connected: &'a mut usize,
+    pub rejected: &'a mut u64,
+    pub ready: &'a Arc<Ready>,
+}
+
+impl Door<'_> {
+    /// Makes a client of an accepted connection, or turns it away.
+    pub fn admit(&mut self, shared: &mut Shared, accepted: Accepted) -> Option<Slot> {
+        let Accepted { stream, address, local_address, unix_socket, local } = accepted;
+        let config = &shared.config;
+        let refusal: Option<&[u8]> = if *self.connected >= config.maxclients as usize {
+            Some(b"-ERR max number of clients reached\r\n")
+        } else if config.protected_mode && config.requirepass.is_empty() && !local {
+            Some(
+                b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set \
+                  for the default user. In this mode connections are only accepted from the loopback interface. Set a \
+                  password (requirepass), or set protected-mode to no if the network is to be trusted.\r\n",
+            )
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            *self.rejected += 1;
+            // Best effort: the socket is new, so there is room for one line.
+            let _ = stream.write_now(&[IoSlice::new(refusal)]);
+            return None;
+        }
+        let fd = prepare_socket(&stream, config.tcp_keepalive);
+        let slot = shared.connect(ClientInfo { address, local_address, fd, unix_socket });
+        let token = Token::new(slot, Arc::clone(self.ready));
+        if self.connections.len() <= slot {
+            self.connections.resize_with(slot + 1, || None);
+        }
+        self.connections[slot] = Some(Box::new(Connection::new(stream, token, now_ms())));
+        *self.connected += 1;
+        Some(slot)
     }
 }
 

@@ -6,6 +6,7 @@
 use cairn_proto::{ReplyWriter, Resp};
 
 use crate::args::Args;
+use crate::busy::{self, RunningScript};
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ, READ_UPDATE, table};
 use crate::context::{Context, Mode};
 use crate::error::{CommandError, CommandResult};
@@ -142,9 +143,12 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, sha: &Sha, read_only: bool) -> Comm
     let mut reply = ReplyWriter::new(cx.reply.resp);
     std::mem::swap(&mut reply, cx.reply);
     let result = {
-        let mut caller = Caller { cx, limits, wrote: false, writer: ReplyWriter::default() };
+        let started_us = cx.host.monotonic_us();
+        cx.shared.running_script = Some(RunningScript { started_us, ..RunningScript::default() });
+        let mut caller = Caller { cx, limits, writer: ReplyWriter::default() };
         scripts.run(sha, keys, argv, &mut caller, &mut reply)
     };
+    cx.shared.running_script = None;
     std::mem::swap(&mut reply, cx.reply);
     cx.client.db = db;
     cx.keys.select(db);
@@ -191,7 +195,6 @@ fn limits(
 struct Caller<'c, 'a> {
     cx: &'c mut Context<'a>,
     limits: Limits,
-    wrote: bool,
     /// Where each command's reply is made.
     writer: ReplyWriter,
 }
@@ -213,10 +216,11 @@ impl Caller<'_, '_> {
         if writes && let Some(refusal) = &self.cx.shared.write_refusal {
             return Err(refusal.clone());
         }
-        if self.limits.out_of_memory && !self.wrote && command.flags.has(Flag::DenyOom) {
+        let running = self.cx.shared.running_script.as_mut().expect("set for as long as it runs");
+        if self.limits.out_of_memory && !running.wrote && command.flags.has(Flag::DenyOom) {
             return Err(CommandError::OutOfMemory);
         }
-        self.wrote |= writes;
+        running.wrote |= writes;
         let mode = Mode { in_script: true, ..self.cx.mode };
         let cx = &mut *self.cx;
         crate::dispatch::call(&mut Context {
@@ -254,6 +258,10 @@ impl ScriptHost for Caller<'_, '_> {
             LogLevel::Warning => host::LogLevel::Warning,
         };
         self.cx.host.log(level, &String::from_utf8_lossy(message));
+    }
+
+    fn interrupted(&mut self) -> bool {
+        busy::interrupted(self.cx)
     }
 
     fn acl_check(&mut self, args: CommandArgs<'_>) -> Option<bool> {
@@ -372,9 +380,20 @@ static SCRIPT_KILL: Command = Command {
     ..COMMAND
 };
 
-/// The executor runs a script to its end before it reads the next command, so none is running here.
-fn script_kill(_: &mut Context<'_>, _: Args<'_>) -> CommandResult {
-    Err("NOTBUSY No scripts in execution right now.".into())
+fn script_kill(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
+    match &mut cx.shared.running_script {
+        None => Err("NOTBUSY No scripts in execution right now.".into()),
+        Some(running) if running.wrote => Err(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
+             script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
+                .into(),
+        ),
+        Some(running) => {
+            running.killed = true;
+            cx.reply.ok();
+            Ok(())
+        }
+    }
 }
 
 static SCRIPT_HELP: Command = Command {

@@ -115,6 +115,10 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if (abort && (save || nosave || now || force)) || (save && nosave) {
         return Err(CommandError::Syntax);
     }
+    if cx.mode.busy && !nosave {
+        // A snapshot would hold half of the running script's work.
+        return Err(crate::busy::BUSY);
+    }
     cx.host.request(if abort {
         Request::ShutdownAbort { client }
     } else {

@@ -1,0 +1,173 @@
+//! Clients while a script runs on and on: their sockets are read from within the script.
+//!
+//! The I/O driver stands still meanwhile, so sockets are asked directly. It finds out by itself afterwards: what it then
+//! reports as ready may have been emptied here, which costs one read; what is left over is listed for the next turn.
+
+use std::io::{ErrorKind, IoSlice};
+use std::process;
+use std::sync::Arc;
+use std::task::Waker;
+
+use cairn_engine::busy::Busy;
+use cairn_engine::error::CommandError;
+use cairn_engine::host::{Facts, Host, LogLevel, Request};
+use cairn_engine::{Args, Slot};
+use cairn_proto::{Decoded, Limits};
+
+use super::connection::{Connection, READ_BYTES};
+use super::now_ms;
+use super::stream::Listener;
+use super::turn::Door;
+use super::wake::Token;
+use crate::host::ServerHost;
+
+/// Microseconds of the script between two looks at all sockets.
+const PERIOD_US: u64 = 10_000;
+/// Connections accepted at one look.
+const ACCEPTS_MAX: usize = 16;
+/// Slices handed to one write.
+const SLICES_PER_WRITE: usize = 16;
+
+/// The host of a command that may turn out to run for long.
+pub(super) struct AttendingHost<'a> {
+    pub host: &'a mut ServerHost,
+    pub door: Door<'a>,
+    pub listeners: &'a [(Listener, Arc<Token>, Waker)],
+}
+
+impl Host for AttendingHost<'_> {
+    fn monotonic_us(&self) -> u64 {
+        self.host.monotonic_us()
+    }
+    fn used_memory(&self) -> usize {
+        self.host.used_memory()
+    }
+    fn log(&self, level: LogLevel, text: &str) {
+        self.host.log(level, text);
+    }
+    fn background_save(&mut self, schedule: bool) -> Result<bool, CommandError> {
+        self.host.background_save(schedule)
+    }
+    fn request(&mut self, request: Request) {
+        self.host.request(request);
+    }
+    fn facts(&self) -> Facts {
+        self.host.facts()
+    }
+
+    fn serve_while_busy(&mut self, busy: &mut Busy<'_>) {
+        if self.monotonic_us() < self.host.attend_at_us {
+            return;
+        }
+        for (listener, token, _) in self.listeners {
+            for _ in 0..ACCEPTS_MAX {
+                // An error is met again, and reported, in the next turn.
+                let Ok(accepted) = listener.accept_now() else { break };
+                self.door.admit(busy.shared, accepted);
+            }
+            token.list();
+        }
+        let mut spare = Vec::new();
+        for slot in 0..self.door.connections.len() {
+            if busy.serves(slot) && !self.attend(busy, slot, &mut spare) {
+                self.door.connections[slot] = None;
+                *self.door.connected -= 1;
+                busy.disconnect(slot);
+            }
+        }
+        self.host.attend_at_us = self.monotonic_us() + PERIOD_US;
+    }
+}
+
+impl AttendingHost<'_> {
+    /// Reads once from a connection and carries out what is complete. False when the connection has ended.
+    fn attend(&mut self, busy: &mut Busy<'_>, slot: Slot, spare: &mut Vec<u8>) -> bool {
+        let Some(connection) = self.door.connections[slot].as_deref_mut() else { return true };
+        if connection.read_closed {
+            return true;
+        }
+        let room = connection.inbox.room(spare, connection.wanted);
+        let asked = room.len().min(READ_BYTES);
+        match connection.stream.read_now(&mut room[..asked]) {
+            Ok(0) => return false,
+            Ok(count) => {
+                connection.inbox.received(count);
+                connection.last_read_ms = now_ms();
+                // There may be more, or more may be asked of what has come than is done here.
+                connection.token.list();
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                connection.inbox.settle(spare);
+                return true;
+            }
+            Err(_) => return false,
+        }
+        while busy.serves(slot) && execute_one(busy, self.host, connection, slot) {
+            if self.host.requests.iter().any(|request| matches!(request, Request::Shutdown { .. })) {
+                // Nothing that was acknowledged is lost: that is on disk, and the script's writes never were.
+                tracing::warn!("stopping in the middle of a script, as SHUTDOWN NOSAVE asks");
+                process::exit(0);
+            }
+            if !send(busy, connection, slot) {
+                return false;
+            }
+        }
+        connection.inbox.settle(spare);
+        true
+    }
+}
+
+/// Carries out the next request that has been received whole. False when there is none.
+fn execute_one(busy: &mut Busy<'_>, host: &mut ServerHost, connection: &mut Connection, slot: Slot) -> bool {
+    let Connection { inbox, decoder, read_closed, wanted, .. } = connection;
+    let authenticated = busy.client(slot).is_some_and(|client| client.state.authenticated);
+    let bulk_len_max = busy.shared.config.proto_max_bulk_len;
+    let limits = Limits { bulk_len_max, authenticated, ..Limits::default() };
+    match decoder.decode(inbox.filled(), &limits) {
+        Ok(Decoded::Request { consumed }) => {
+            let args = decoder.args(inbox.filled(), Vec::new());
+            if !args.is_empty() {
+                busy.execute(host, slot, Args::new(&args));
+            }
+            drop(args);
+            inbox.consume(consumed);
+            true
+        }
+        Ok(Decoded::Incomplete { more }) => {
+            *wanted = more;
+            false
+        }
+        Err(error) => {
+            *read_closed = true;
+            if let Some(client) = busy.client(slot) {
+                error.write_reply(&mut client.reply);
+                client.state.close_after_reply = true;
+            }
+            busy.shared.touch(slot);
+            false
+        }
+    }
+}
+
+/// Sends what the socket takes; the rest is sent when the script is over. False when the connection has ended.
+fn send(busy: &mut Busy<'_>, connection: &mut Connection, slot: Slot) -> bool {
+    let released = busy.shared.released;
+    let Some(client) = busy.client(slot) else { return true };
+    if client.state.close_now {
+        return true;
+    }
+    let out = &mut client.reply.out;
+    loop {
+        let upto = client.state.sendable(released, out.end());
+        if upto == out.start() {
+            return true;
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let used = out.io_slices(upto, &mut slices);
+        match connection.stream.write_now(&slices[..used]) {
+            Ok(count) => out.consume(count),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+            Err(_) => return false,
+        }
+    }
+}
