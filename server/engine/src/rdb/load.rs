@@ -1,5 +1,6 @@
 //! A file into databases, a payload into a value.
 
+use super::batch::{Batch, Duplicate};
 use super::decode;
 use super::error::{LoadError, Problem, RestoreError};
 use super::format::{MAGIC, VERSION_CHECKSUM, VERSIONS, opcode};
@@ -8,7 +9,7 @@ use super::{AUX_EMPTY_KEYS, AUX_FUNCTION, AUX_SEQ, Aux, crc64};
 use crate::config::Config;
 use crate::ds::{HashSeed, Key};
 use crate::keyspace::evict::{LFU_INIT, LRU_CLOCK_MAX};
-use crate::keyspace::{Db, ExpireEntry, KeyEntry};
+use crate::keyspace::{Db, KeyEntry};
 use crate::value::Value;
 
 /// Keys between two reports of progress, and two portions of the checksum.
@@ -46,7 +47,9 @@ pub fn load(
             aux: Aux::default(),
         },
         db: 0,
+        batch: Batch::default(),
         key: None,
+        offset: None,
         keys: 0,
         empty_keys: 0,
         crc: 0,
@@ -89,8 +92,12 @@ struct File<'a> {
     options: &'a LoadOptions<'a>,
     loaded: Loaded,
     db: usize,
-    /// Whose value is being read.
+    /// Keys that are not in the database yet.
+    batch: Batch,
+    /// The key to which an error belongs.
     key: Option<Key>,
+    /// Where an error is, if it is not in the newest item.
+    offset: Option<u64>,
     keys: u64,
     empty_keys: u64,
     crc: u64,
@@ -112,7 +119,7 @@ impl File<'_> {
         let mut attributes = Attributes::default();
         loop {
             match self.reader.byte()? {
-                opcode::EOF => break,
+                opcode::EOF => break self.insert(Batch::flush)?,
                 opcode::EXPIRETIME_MS => attributes.expire_at_ms = Some(self.reader.i64_le()?),
                 opcode::EXPIRETIME => {
                     let seconds = i32::from_le_bytes(self.reader.array()?);
@@ -189,6 +196,7 @@ impl File<'_> {
 
     fn select(&mut self) -> Result<(), Problem> {
         let index = self.reader.len()?;
+        self.insert(Batch::flush)?;
         self.db = match usize::try_from(index) {
             Ok(db) if db < self.options.databases => db,
             _ => return Err(Problem::Database { index, databases: self.options.databases }),
@@ -205,31 +213,36 @@ impl File<'_> {
             return Err(Problem::UnknownType(kind));
         }
         let key: Key = self.reader.string()?.into_blob();
-        self.key = Some(key.clone());
+        let offset = self.reader.item();
         match decode::value(&mut self.reader, kind, self.options) {
-            Ok(value) => self.insert(key, value, &attributes)?,
+            Ok(value) => {
+                let entry = KeyEntry::new(key, value, self.usage(&attributes));
+                self.insert(|batch, db| batch.push(db, entry, attributes.expire_at_ms, offset))?;
+            }
             // Old versions could save such keys; Redis leaves them out, too.
             Err(Problem::Empty) => self.empty_keys += 1,
-            Err(problem) => return Err(problem),
+            Err(problem) => {
+                self.key = Some(key);
+                return Err(problem);
+            }
         }
-        self.key = None;
         self.keys += 1;
         Ok(())
     }
 
-    fn insert(&mut self, key: Key, value: Value, attributes: &Attributes) -> Result<(), Problem> {
-        let usage = self.usage(attributes);
+    /// Does something with the selected database that may put keys into it.
+    fn insert(
+        &mut self,
+        into: impl FnOnce(&mut Batch, &mut Db) -> Result<(), Duplicate>,
+    ) -> Result<(), Problem> {
         let Some(db) = self.loaded.dbs.get_mut(self.db) else {
             return Err(Problem::Database { index: self.db as u64, databases: self.options.databases });
         };
-        let hash = db.dict.hash(&key);
-        if let Some(at_ms) = attributes.expire_at_ms {
-            db.expires.insert_hashed(hash, ExpireEntry { key: key.clone(), at_ms });
-        }
-        match db.dict.insert_hashed(hash, KeyEntry::new(key, value, usage)) {
-            None => Ok(()),
-            Some(_) => Err(Problem::DuplicateKey),
-        }
+        into(&mut self.batch, db).map_err(|Duplicate { key, offset }| {
+            self.key = Some(key);
+            self.offset = Some(offset);
+            Problem::DuplicateKey
+        })
     }
 
     /// The key's LRU or LFU word, seen from the moment when the file was made.

@@ -8,21 +8,22 @@
 //! EOF  checksum                                   CRC-64 of everything before it, little endian
 //! ```
 //!
-//! | file       | what                                                                  |
-//! |------------|-----------------------------------------------------------------------|
-//! | `format`   | the numbers                                                           |
-//! | `save`     | [`save`], [`dump_value`]; `encode`: one value                         |
-//! | `load`     | [`load`], [`load_value`]; `decode`: one value                         |
-//! | `old`      | ziplists and zipmaps, the packed forms of older versions              |
-//! | `reader`   | lengths and strings in, with every bound checked                      |
-//! | `writer`   | lengths and strings out, with the running checksum                    |
-//! | `lzf`, `crc64` | compression, checksum                                             |
+//! | file           | what                                                                           |
+//! |----------------|--------------------------------------------------------------------------------|
+//! | `format`       | the numbers                                                                    |
+//! | `save`         | [`save`], [`dump_value`]; `encode`: one value                                  |
+//! | `load`         | [`load`], [`load_value`]; `decode`: one value; `batch`: keys into a database   |
+//! | `old`          | ziplists and zipmaps, the packed forms of older versions                       |
+//! | `reader`       | lengths and strings in, with every bound checked                               |
+//! | `writer`       | lengths and strings out, with the running checksum                             |
+//! | `lzf`, `crc64` | compression, checksum                                                          |
 //!
 //! We write version 11 with the types that Redis 7.2 writes; small collections go out as the very bytes that they
 //! are in memory. We read every version up to 12 (Redis 7.4), and refuse clearly what we do not have: modules, and
 //! hashes whose fields expire. Everything that comes in is checked in depth before it is used, as Redis does with
 //! `sanitize-dump-payload yes`: a file from anywhere is an error at worst, never a panic.
 
+mod batch;
 mod crc64;
 mod decode;
 mod encode;
