@@ -58,7 +58,8 @@ pub fn load(
     match file.read(progress) {
         Ok(()) => Ok(file.loaded),
         Err(problem) => {
-            Err(LoadError { offset: file.reader.item(), key: file.key.map(|key| key.to_vec()), problem })
+            let offset = file.offset.unwrap_or(file.reader.item());
+            Err(LoadError { offset, key: file.key.map(|key| key.to_vec()), problem })
         }
     }
 }

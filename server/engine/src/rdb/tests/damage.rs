@@ -20,7 +20,7 @@ fn errors_say_where_and_what() {
         (&b"\x00\x03key\x0fval"[..], "at byte 14, in key \"key\": 15 more bytes were expected, 12 are left"),
         (b"\x1a\x03key", "at byte 9: a type of value or an opcode was expected, byte 26 was found"),
         (b"\xfe\x10", "at byte 10: database 16 was found, the configuration allows for 16 (see `databases`)"),
-        (b"\x00\x01k\x01v\x00\x01k\x01w", "at byte 17, in key \"k\": the key was there before"),
+        (b"\x00\x01k\x01v\x00\x01k\x01w", "at byte 15, in key \"k\": the key was there before"),
         (
             b"\x07\x01k\x81AAAAAAAA",
             "at byte 12, in key \"k\": it holds data of the module QUFBQUFBQ, and modules are not supported",
