@@ -6,6 +6,8 @@ mod expire;
 mod memory;
 mod object;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::commands) use expire::expire_at;
 
