@@ -94,15 +94,10 @@ pub struct Transaction {
     pub commands: Vec<(&'static Entry, OwnedArgs)>,
     /// A command could not be queued: EXEC must fail.
     pub broken: bool,
+    /// What the queued commands are, taken together.
+    pub flags: Flags,
     /// Bytes of the queued arguments.
     pub memory: usize,
-}
-
-impl Transaction {
-    /// What the queued commands are, taken together.
-    pub fn flags(&self) -> Flags {
-        self.commands.iter().fold(Flags::default(), |flags, (command, _)| flags.union(command.flags))
-    }
 }
 
 /// A key under WATCH.

@@ -209,6 +209,9 @@ pub const METADATA: KeyAccess = KeyAccess { mode: "RO", flags: &[] };
 pub const UPDATE: KeyAccess = KeyAccess { mode: "RW", flags: &["UPDATE"] };
 /// RW ACCESS UPDATE: changes and returns (INCR, GETSET).
 pub const READ_UPDATE: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "UPDATE"] };
+/// RW ACCESS UPDATE, depending on the options: changes, and may return what was there (SET).
+pub const READ_UPDATE_VARIABLE: KeyAccess =
+    KeyAccess { mode: "RW", flags: &["ACCESS", "UPDATE", "variable_flags"] };
 /// RW INSERT: only adds.
 pub const INSERT: KeyAccess = KeyAccess { mode: "RW", flags: &["INSERT"] };
 /// RW ACCESS: returns what is there and may rewrite it without changing what it says (PFCOUNT).
@@ -325,6 +328,13 @@ impl Flags {
     /// Is any of these two in the set?
     pub fn has_any(self, a: Flag, b: Flag) -> bool {
         self.0 & (1 << a as u8 | 1 << b as u8) != 0
+    }
+
+    /// The set with this flag, or without it.
+    #[must_use]
+    pub fn with(self, flag: Flag, on: bool) -> Self {
+        let bit = 1 << flag as u8;
+        Self(if on { self.0 | bit } else { self.0 & !bit })
     }
 
     /// The flags of both.

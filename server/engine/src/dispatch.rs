@@ -30,7 +30,7 @@ pub(crate) fn process(cx: &mut Context<'_>) {
                 refuse_reply(cx, start, &error);
             }
         }
-        Ok(Admitted::Queue) => queue(cx),
+        Ok(Admitted::Queue(flags)) => queue(cx, flags),
         Ok(Admitted::Postponed) => {}
         Ok(Admitted::Attack) => {
             cx.host.log(
@@ -48,7 +48,8 @@ pub(crate) fn process(cx: &mut Context<'_>) {
 
 enum Admitted {
     Run,
-    Queue,
+    /// For EXEC, which is then also what these flags say.
+    Queue(Flags),
     /// CLIENT PAUSE holds it: it will come again.
     Postponed,
     /// A browser was made to send this: the connection goes.
@@ -69,7 +70,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     if !command.arity_fits(args.len()) {
         return Err(CommandError::Arity(command.full_name.clone()));
     }
-    let mut flags = command.flags;
+    let mut flags = crate::commands::scripting::effective_flags(cx, command.flags);
     if flags.has(Flag::Protected) && !cx.shared.config.enable_debug_command.allows(cx.client.origin()) {
         return Err(PROTECTED);
     }
@@ -83,7 +84,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
             }
             if is_exec(command) {
                 // EXEC is as much as what it runs.
-                flags = flags.union(transaction.flags());
+                flags = flags.union(transaction.flags);
             }
             true
         }
@@ -122,13 +123,13 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
         return Ok(Admitted::Postponed);
     }
     if in_multi && !runs_inside_multi(command) {
-        return Ok(Admitted::Queue);
+        return Ok(Admitted::Queue(flags));
     }
     Ok(Admitted::Run)
 }
 
 /// Keeps the command for EXEC.
-fn queue(cx: &mut Context<'_>) {
+fn queue(cx: &mut Context<'_>, flags: Flags) {
     let dirty = cx.client.watch_broken;
     let transaction = cx.client.transaction.as_mut().expect("admitted to a queue");
     // EXEC will refuse anyway: nothing of it is worth keeping.
@@ -136,6 +137,7 @@ fn queue(cx: &mut Context<'_>) {
         let owned = OwnedArgs::copy(cx.args);
         transaction.memory += owned.memory();
         transaction.commands.push((cx.command, owned));
+        transaction.flags = transaction.flags.union(flags);
     }
     cx.reply.simple("QUEUED");
     crate::limits::check_queue(cx);

@@ -10,7 +10,7 @@ mod keys;
 mod list;
 mod pubsub;
 mod scanning;
-mod scripting;
+pub(crate) mod scripting;
 pub(crate) mod server;
 mod set;
 mod stream;

@@ -7,7 +7,7 @@ use cairn_proto::{ReplyWriter, Resp};
 
 use crate::args::Args;
 use crate::busy::{self, RunningScript};
-use crate::command::{COMMAND, Command, Flag, Group, Keys, READ, READ_UPDATE, table};
+use crate::command::{COMMAND, Command, Flag, Flags, Group, Keys, READ, READ_UPDATE, table};
 use crate::context::{Context, Mode};
 use crate::error::{CommandError, CommandResult};
 use crate::host;
@@ -156,6 +156,30 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, sha: &Sha, read_only: bool) -> Comm
     result.map_err(|error| CommandError::Bytes(error.message))
 }
 
+/// The flags of a command that runs a script: what the script declares counts, where it declares anything.
+/// (`scriptFlagsToCmdFlags` in Redis's script.c)
+pub(crate) fn effective_flags(cx: &Context<'_>, flags: Flags) -> Flags {
+    // EVAL and EVALSHA; the read-only ones do not write whatever the script says.
+    if !(flags.has(Flag::MayReplicate) && cx.command.spec.group == Group::Scripting) {
+        return flags;
+    }
+    let declared = if cx.command.full_name == "eval" {
+        ScriptFlags::of_source(cx.args.at(1)).unwrap_or_default()
+    } else {
+        let scripts = cx.scripts.as_ref();
+        let script = Sha::parse(cx.args.at(1)).and_then(|sha| scripts?.script(&sha));
+        script.map(|script| script.flags).unwrap_or_default()
+    };
+    if !declared.declared {
+        return flags;
+    }
+    flags
+        .with(Flag::MayReplicate, false)
+        .with(Flag::Write, !declared.no_writes)
+        .with(Flag::DenyOom, !(declared.no_writes || declared.allow_oom))
+        .with(Flag::Stale, declared.allow_stale)
+}
+
 /// What a running script may not do.
 #[derive(Clone, Copy)]
 struct Limits {
@@ -210,7 +234,8 @@ impl Caller<'_, '_> {
             return Err("ERR This Redis command is not allowed from script".into());
         }
         let writes = command.flags.has(Flag::Write);
-        if writes && self.limits.read_only {
+        // What others may hear of counts as a write: a read-only script runs even where writes are paused.
+        if self.limits.read_only && command.flags.has_any(Flag::Write, Flag::MayReplicate) {
             return Err("ERR Write commands are not allowed from read-only scripts.".into());
         }
         if writes && let Some(refusal) = &self.cx.shared.write_refusal {

@@ -18,6 +18,13 @@ pub struct ScriptFlags {
     pub allow_cross_slot_keys: bool,
 }
 
+impl ScriptFlags {
+    /// What the first line of a script declares; `None` if it is not valid.
+    pub fn of_source(source: &[u8]) -> Option<ScriptFlags> {
+        parse(source).ok().map(|(flags, _)| flags)
+    }
+}
+
 /// The flags, and the length of the line without its line feed, which stays so that line numbers are right.
 /// An error is the text after `ERR `.
 pub(super) fn parse(source: &[u8]) -> Result<(ScriptFlags, usize), String> {

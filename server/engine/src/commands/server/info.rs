@@ -1,8 +1,10 @@
 //! INFO: the server's figures, in sections.
 
+use std::collections::HashSet;
 use std::fmt::{Display, Write};
 
 use crate::args::Args;
+use crate::client::{BlockKind, BlockedOn};
 use crate::command::{COMMAND, Category, Command, Flag, Group, table};
 use crate::config::AppendFsync;
 use crate::context::Context;
@@ -176,7 +178,19 @@ fn clients(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
     text.field("clients_in_timeout_table", blocking.deadlines.len());
     text.field("total_watched_keys", cx.shared.watchers.len());
     text.field("total_blocking_keys", blocking.by_key.len());
-    text.field("total_blocking_keys_on_nokey", 0);
+    text.field("total_blocking_keys_on_nokey", awaited_streams(cx));
+}
+
+/// Keys whose going away would wake somebody: those of consumer groups.
+fn awaited_streams(cx: &Context<'_>) -> usize {
+    let clients = cx.shared.clients.iter().filter_map(|(_, client)| client.as_deref());
+    let mut awaited = HashSet::new();
+    for blocked in clients.filter_map(|client| client.state.blocked.as_deref()) {
+        if let BlockedOn::Keys { db, keys, kind: BlockKind::StreamGroup } = &blocked.on {
+            awaited.extend(keys.iter().map(|key| (*db, key)));
+        }
+    }
+    awaited.len()
 }
 
 fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {

@@ -1,7 +1,9 @@
 //! SET, and the other commands that set a whole string.
 
 use crate::args::Args;
-use crate::command::{COMMAND, Command, Flag, Group, INSERT, Keys, OVERWRITE, READ_UPDATE};
+use crate::command::{
+    COMMAND, Command, Flag, Group, INSERT, Keys, OVERWRITE, READ_UPDATE, READ_UPDATE_VARIABLE,
+};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
@@ -133,7 +135,7 @@ pub(super) static SET: Command = Command {
     arity: -3,
     group: Group::String,
     flags: &[Flag::Write, Flag::DenyOom],
-    keys: &[Keys::at(1, READ_UPDATE)],
+    keys: &[Keys::at(1, READ_UPDATE_VARIABLE)],
     summary: "Sets the string at a key, whatever was there before.",
     syntax: "key value:string [NX | XX] [GET] [EX seconds:integer | PX milliseconds:integer | \
              EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL]",

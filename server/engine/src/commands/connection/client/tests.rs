@@ -138,6 +138,26 @@ fn paused_writes_wait_and_reads_go_on() {
 }
 
 #[test]
+fn a_script_that_declares_no_writes_runs_while_writes_are_paused() {
+    let mut server = TestEngine::new();
+    let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
+    let script: &[u8] = b"#!lua flags=no-writes\nreturn redis.pcall('publish', 'c', 'm')";
+    let refused = b"-ERR Write commands are not allowed from read-only scripts.\r\n";
+    let sha = server.send(a, &[b"SCRIPT", b"LOAD", script])[5..45].to_vec();
+    server.run(a, "CLIENT PAUSE 1000 WRITE");
+    assert_eq!(server.send(b, &[b"EVAL", script, b"0"]), refused, "what others hear of is a write");
+    assert_eq!(server.send(b, &[b"EVALSHA", &sha, b"0"]), refused);
+    server.run(b, "MULTI");
+    server.send(b, &[b"EVALSHA", &sha, b"0"]);
+    assert_eq!(server.run(b, "EXEC"), format!("*1\r\n{}", String::from_utf8_lossy(refused)));
+    assert_eq!(server.send(b, &[b"EVAL", b"#!lua\nreturn 1", b"0"]), b"");
+    assert_eq!(server.send(c, &[b"EVAL", b"return 1", b"0"]), b"", "it may write");
+    server.advance(1001);
+    assert_eq!(server.output(b), b":1\r\n");
+    assert_eq!(server.output(c), b":1\r\n");
+}
+
+#[test]
 fn unpause_and_a_milder_pause_let_go_at_once() {
     let mut server = TestEngine::new();
     let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
