@@ -186,6 +186,74 @@ fn a_snapshot_loads_into_the_same_state() {
     }
 }
 
+/// Every key that an effect names is dirty until the effect is released, so that nobody reads what could still be lost;
+/// and nothing is dirty without an effect, or reads of it would wait for a batch that never comes.
+#[test]
+fn reads_wait_for_what_the_effects_change_and_for_nothing_else() {
+    for seed in seeds() {
+        let rng = Rng::new(seed + 2_000);
+        let mut server = TestEngine::with_config(Default::default(), seed);
+        let client = server.connect(Resp::V2);
+        for _ in 0..COMMANDS {
+            let family = FAMILIES[rng.below(FAMILIES.len() as u64) as usize];
+            let words = family(&rng);
+            let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let line = words.iter().map(|word| word.escape_ascii().to_string()).collect::<Vec<_>>().join(" ");
+            if !server.engine.accepts_commands(client) {
+                server.engine.unblock(client);
+            }
+            let before = server.batches.len();
+            server.send_held(client, &slices);
+            let new = server.batches.split_off(before);
+            for batch in &new {
+                let mut effects = crate::effects::effects(&batch.payload).expect("a batch of our own");
+                let mut argv = Vec::new();
+                while let Some(db) = effects.next(&mut argv).expect("a batch of our own") {
+                    assert_dirty(&mut server, db, &argv, batch.seq, &format!("seed {seed}: {line}"));
+                }
+                // What PFCOUNT writes down is only that it has counted.
+                let sent = server.output(client);
+                assert!(line.starts_with("PFCOUNT") || sent.is_empty(), "seed {seed}: {line}: {}", sent.escape_ascii());
+            }
+            server.batches.extend(new);
+            server.release();
+            assert!(server.engine.shared.dirty_keys.is_clean(), "seed {seed}: {line}");
+            server.output(client);
+            let state = &server.engine.client(client).expect("it is there").state;
+            assert!(state.holds.is_empty(), "seed {seed}: {line}: {:?}", state.holds);
+            if one_in(&rng, 8) {
+                server.advance(rng.below(40) as i64);
+                server.release();
+                server.output(client);
+            }
+        }
+    }
+}
+
+fn assert_dirty(server: &mut TestEngine, db: usize, argv: &[&[u8]], seq: u64, line: &str) {
+    let args = crate::args::Args::new(argv);
+    let command = crate::dispatch::find(args).expect("an effect is a command");
+    if command.full_name == "copy" {
+        // Its destination may be in another database.
+        return;
+    }
+    let mut positions = Vec::new();
+    for keys in command.spec.keys.iter().filter(|keys| keys.access.mode != "RO") {
+        keys.positions(args, &mut positions);
+    }
+    let shared = &server.engine.shared;
+    let is_dirty = |&at: &usize| {
+        let hash = crate::keyspace::dirty::DirtyKeys::hash(shared.seed, db, argv[at]);
+        shared.dirty_keys.position(hash) == seq
+    };
+    let holds = match command.full_name.as_str() {
+        // Some of these may not have been there.
+        "del" | "unlink" => positions.iter().any(is_dirty),
+        _ => positions.iter().all(is_dirty),
+    };
+    assert!(holds, "{line}: effect {:?}", argv.iter().map(|arg| arg.escape_ascii().to_string()).collect::<Vec<_>>());
+}
+
 fn last(trace: &[String]) -> &[String] {
     &trace[trace.len().saturating_sub(COMPARED_EVERY.min(60))..]
 }
