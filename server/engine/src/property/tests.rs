@@ -213,7 +213,11 @@ fn reads_wait_for_what_the_effects_change_and_for_nothing_else() {
                 }
                 // What PFCOUNT writes down is only that it has counted.
                 let sent = server.output(client);
-                assert!(line.starts_with("PFCOUNT") || sent.is_empty(), "seed {seed}: {line}: {}", sent.escape_ascii());
+                assert!(
+                    line.starts_with("PFCOUNT") || sent.is_empty(),
+                    "seed {seed}: {line}: {}",
+                    sent.escape_ascii()
+                );
             }
             server.batches.extend(new);
             server.release();
@@ -251,7 +255,11 @@ fn assert_dirty(server: &mut TestEngine, db: usize, argv: &[&[u8]], seq: u64, li
         "del" | "unlink" => positions.iter().any(is_dirty),
         _ => positions.iter().all(is_dirty),
     };
-    assert!(holds, "{line}: effect {:?}", argv.iter().map(|arg| arg.escape_ascii().to_string()).collect::<Vec<_>>());
+    assert!(
+        holds,
+        "{line}: effect {:?}",
+        argv.iter().map(|arg| arg.escape_ascii().to_string()).collect::<Vec<_>>()
+    );
 }
 
 fn last(trace: &[String]) -> &[String] {
