@@ -199,6 +199,8 @@ pub enum BatchError {
     Malformed { seq: u64, offset: usize },
     #[error("batch {seq} of epoch {epoch} does not follow batch {last}")]
     Chain { epoch: u64, seq: u64, last: u64 },
+    #[error("batch {seq} has an effect on database {db}, but `databases` is {databases}")]
+    Database { seq: u64, db: usize, databases: usize },
     #[error("batch {seq}: effect '{command}' failed: {error}")]
     Failed { seq: u64, command: String, error: String },
 }

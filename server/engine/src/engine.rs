@@ -349,6 +349,10 @@ impl Engine {
         while let Some(db) = effects.next(&mut argv)? {
             let args = Args::new(&argv);
             let command = dispatch::find(args).map_err(|error| BatchError::failed(seq, args[0], &error))?;
+            let databases = self.keys.dbs().len();
+            if db >= databases {
+                return Err(BatchError::Database { seq, db, databases });
+            }
             let Client { state, reply } = &mut *self.applier;
             self.keys.select(db);
             let mut cx = Context {

@@ -2,6 +2,8 @@
 
 use cairn_proto::Resp;
 
+use crate::config::Config;
+use crate::effects::BatchError;
 use crate::testing::TestEngine;
 
 #[test]
@@ -37,4 +39,16 @@ fn effects_rebuild_the_state_on_another_engine() {
     let mut replica = server.replica();
     let b = replica.connect(Resp::V2);
     assert_eq!(replica.send(b, &[b"GET", b"k"]), b"$1\r\nv\r\n");
+}
+
+#[test]
+fn an_effect_on_a_database_that_is_no_more_is_an_error() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, "SELECT 5");
+    server.run(a, "SET k v");
+    let config = Config { databases: 2, ..Config::default() };
+    let mut smaller = TestEngine::with_config(config, 1);
+    let outcome = smaller.engine.apply(&mut smaller.host, &server.batches[0].payload);
+    assert_eq!(outcome, Err(BatchError::Database { seq: 1, db: 5, databases: 2 }));
 }

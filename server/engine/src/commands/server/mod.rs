@@ -120,6 +120,9 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let db = cx.keys.selected();
     if flush(cx, db) {
         cx.log(&[b"FLUSHDB"]);
+    } else {
+        // It was empty before, which may not be released yet.
+        cx.depends_on_everything();
     }
     cx.reply.ok();
     Ok(())
@@ -147,6 +150,8 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     if flushed {
         cx.log(&[b"FLUSHALL"]);
+    } else {
+        cx.depends_on_everything();
     }
     cx.reply.ok();
     Ok(())
@@ -216,6 +221,21 @@ mod tests {
         let replica = server.replica();
         assert!(replica.engine.keys.dbs().iter().all(|db| db.is_empty()));
         assert_eq!(server.run(a, "FLUSHALL NOW"), "-ERR syntax error\r\n");
+    }
+
+    #[test]
+    fn a_flush_of_what_is_empty_waits_for_the_removal_that_made_it_so() {
+        let mut server = TestEngine::new();
+        let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        for flush in [b"FLUSHALL".as_slice(), b"FLUSHDB"] {
+            server.run(a, "SET k v");
+            server.send_held(a, &[b"DEL", b"k"]);
+            server.send_held(b, &[flush]);
+            assert_eq!(server.output(b), b"", "a crash could bring the key back");
+            server.release();
+            assert_eq!(server.output(b), b"+OK\r\n");
+            server.output(a);
+        }
     }
 
     #[test]
