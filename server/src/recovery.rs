@@ -31,6 +31,11 @@ pub enum RecoveryError {
     )]
     Snapshot { file: String, error: rdb::LoadError },
     #[error(
+        "snapshot {file} was made by another server, but the log in '{log}' has entries of its own, up to {last}. To \
+         start from the snapshot, move the log away; to start from the log, move the snapshot away"
+    )]
+    Foreign { file: String, log: String, last: u64 },
+    #[error(
         "the log begins at entry {first} but the snapshot ends at {snapshot}: the entries between are missing. \
          Restore the snapshot that belongs to this log from a backup"
     )]
@@ -64,6 +69,14 @@ pub fn recover(
         Some(Loaded { seq: None }) | None => 0,
     };
     let imported = matches!(loaded, Some(Loaded { seq: None }));
+    if imported && found.last_index > 0 {
+        // Applied to another state than the one they were made from, its entries would make one that never was.
+        return Err(RecoveryError::Foreign {
+            file: dir.join(&config.dbfilename).display().to_string(),
+            log: dir.join(LOG_DIR).display().to_string(),
+            last: found.last_index,
+        });
+    }
     if found.last_index < snapshot_seq {
         // Snapshots were taken while the log was off: it goes on after them.
         log.purge(snapshot_seq)?;
