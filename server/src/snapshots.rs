@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use cairn_engine::Slot;
 use cairn_engine::config::SaveRule;
 use cairn_engine::keyspace::Snapshot;
 use cairn_engine::rdb;
@@ -24,6 +23,8 @@ const RETRY_SECONDS: i64 = 5;
 pub struct Snapshots {
     dir: SnapshotDir,
     file: String,
+    /// Is that where a start looks for it?
+    at_home: bool,
     ready: Arc<Ready>,
     running: Option<Running>,
     /// One more is to start when this one is done.
@@ -37,6 +38,7 @@ pub struct Snapshots {
 
 struct Running {
     seq: u64,
+    at_home: bool,
     dirty: u64,
     started: Instant,
     started_at_s: i64,
@@ -45,7 +47,7 @@ struct Running {
     commit_asked: bool,
     from_thread: Receiver<Step>,
     to_thread: Sender<Commit>,
-    waiting: Vec<Slot>,
+    waiting: Vec<u64>,
 }
 
 enum Step {
@@ -59,11 +61,13 @@ struct Commit;
 /// A snapshot that came to its end.
 pub struct Finished {
     pub seq: u64,
+    /// A start will find it, so that the log before it can go.
+    pub at_home: bool,
     /// Changes that it holds.
     pub dirty: u64,
     pub result: Result<u64, String>,
-    /// Clients of SAVE to be answered.
-    pub waiting: Vec<Slot>,
+    /// Clients of SAVE to be answered, by id: a slot may have got another owner.
+    pub waiting: Vec<u64>,
 }
 
 impl Snapshots {
@@ -72,6 +76,7 @@ impl Snapshots {
         Self {
             dir,
             file,
+            at_home: true,
             ready,
             running: None,
             scheduled: false,
@@ -93,10 +98,16 @@ impl Snapshots {
         self.running.as_ref().map(|running| running.started_at_s)
     }
 
-    /// Other names for the files to come (CONFIG SET dir, dbfilename).
-    pub fn set_target(&mut self, dir: SnapshotDir, file: String) {
+    /// Other names for the files to come (CONFIG SET dir, dbfilename). `at_home`: they are those of the start.
+    pub fn set_target(&mut self, dir: SnapshotDir, file: String, at_home: bool) {
         self.dir = dir;
         self.file = file;
+        self.at_home = at_home;
+    }
+
+    /// Do snapshots go where a start looks for them?
+    pub fn at_home(&self) -> bool {
+        self.at_home
     }
 
     /// Does a `save` rule ask for a snapshot now?
@@ -109,7 +120,7 @@ impl Snapshots {
     }
 
     /// Starts writing; none may be running.
-    pub fn start(&mut self, snapshot: Snapshot, compress: bool, now_s: i64, waiting: Vec<Slot>) {
+    pub fn start(&mut self, snapshot: Snapshot, compress: bool, now_s: i64, waiting: Vec<u64>) {
         assert!(self.running.is_none(), "two snapshots at a time");
         self.scheduled = false;
         self.last_try_at_s = now_s;
@@ -133,6 +144,7 @@ impl Snapshots {
         let failed = thread.err().map(|error| format!("cannot start a thread: {error}"));
         self.running = Some(Running {
             seq,
+            at_home: self.at_home,
             dirty,
             started: Instant::now(),
             started_at_s: now_s,
@@ -149,13 +161,6 @@ impl Snapshots {
             to_thread,
             waiting,
         });
-    }
-
-    /// One more client waits for the snapshot being written.
-    pub fn join(&mut self, slot: Slot) {
-        if let Some(running) = &mut self.running {
-            running.waiting.push(slot);
-        }
     }
 
     /// Moves the running snapshot on; returns it when it has come to its end.
@@ -188,7 +193,8 @@ impl Snapshots {
             }
             Err(error) => tracing::error!(seq = running.seq, error, "snapshot failed; the log goes on"),
         }
-        Some(Finished { seq: running.seq, dirty: running.dirty, result, waiting: running.waiting })
+        let Running { seq, at_home, dirty, waiting, .. } = running;
+        Some(Finished { seq, at_home, dirty, result, waiting })
     }
 }
 

@@ -97,7 +97,8 @@ fn prepare(
         .name("drop".to_owned())
         .spawn(move || bin.into_iter().for_each(drop))
         .context("cannot start a thread")?;
-    let services = Services { disk, dir, _lock: lock, trash, set_log_level, writer };
+    let snapshot_file = config.dbfilename.clone();
+    let services = Services { disk, dir, snapshot_file, _lock: lock, trash, set_log_level, writer };
     let stop = watch_signals(Arc::clone(&ready))?;
     let executor = Executor::new(Parts {
         engine,

@@ -63,7 +63,12 @@ impl Host for AttendingHost<'_> {
             for _ in 0..ACCEPTS_MAX {
                 // An error is met again, and reported, in the next turn.
                 let Ok(accepted) = listener.accept_now() else { break };
-                self.door.admit(busy.shared, accepted);
+                if let Some(slot) = self.door.admit(busy.shared, accepted)
+                    && let Some(connection) = &self.door.connections[slot]
+                {
+                    // The I/O driver does not know it before it has been read from in a turn.
+                    connection.token.list();
+                }
             }
             token.list();
         }

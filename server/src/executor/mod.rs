@@ -63,8 +63,10 @@ pub type StopFlag = Arc<std::sync::atomic::AtomicBool>;
 /// What the executor needs of the world beyond sockets, given by the server's main.
 pub struct Services {
     pub disk: Arc<dyn cairn_storage::disk::Disk>,
-    /// The data directory, absolute.
+    /// The data directory, absolute: where a start looks, whatever CONFIG SET dir says.
     pub dir: PathBuf,
+    /// The snapshot that a start loads, whatever CONFIG SET dbfilename says.
+    pub snapshot_file: String,
     /// Holds the data directory for this process.
     pub _lock: cairn_storage::disk::DirLock,
     /// Values to be dropped elsewhere.
@@ -120,7 +122,7 @@ pub struct Executor {
     shutdown: Option<requests::Shutdown>,
     /// Clients of WAITAOF, and the positions that they wait for.
     wait_synced: Vec<(u64, Slot)>,
-    /// Bytes of the log that the last snapshot replaced: the measure of `auto-aof-rewrite-percentage`.
+    /// Bytes of the last snapshot, which is what the log is shortened to: the measure of `auto-aof-rewrite-percentage`.
     log_base_bytes: u64,
     figures: Traffic,
 }
@@ -193,7 +195,8 @@ impl Executor {
             if let Some(exit) = self.turn() {
                 return Poll::Ready(exit);
             }
-            if !self.deferred.is_empty() && !self.journal_is_full() {
+            let unfinished = !self.deferred.is_empty() || !self.engine.shared.blocking.resumed.is_empty();
+            if unfinished && self.takes_commands() {
                 cx.waker().wake_by_ref();
             }
             self.arm(&mut timer, cx);
@@ -218,8 +221,15 @@ impl Executor {
         }
     }
 
+    /// Are clients read from?
+    fn takes_commands(&self) -> bool {
+        self.shutdown.is_none() && !self.journal_is_full()
+    }
+
+    /// Must the journal catch up first? Not while writes are refused, when reads go on and add nothing to its queue.
     fn journal_is_full(&self) -> bool {
-        self.journal.as_ref().is_some_and(|journal| journal.queued_bytes() > crate::journal::QUEUED_BYTES_MAX)
+        let queued_bytes = self.journal.as_ref().map_or(0, |journal| journal.queued_bytes());
+        queued_bytes > crate::journal::QUEUED_BYTES_MAX && self.engine.shared.write_refusal.is_none()
     }
 
     fn begin_turn(&mut self) {

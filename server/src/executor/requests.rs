@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cairn_engine::client::TimeoutReply;
 use cairn_engine::config::{self, DirectiveId};
 use cairn_engine::host::Request;
 use cairn_engine::{Slot, rdb};
@@ -15,8 +16,8 @@ use crate::start::sync_policy;
 
 /// A shutdown under way: commands are taken no more, what was appended becomes safe, then the process ends.
 pub(super) struct Shutdown {
-    /// Who asked, to be told when it fails.
-    client: Option<Slot>,
+    /// The id of who asked, to be told when it fails.
+    client: Option<u64>,
     save: bool,
     force: bool,
     snapshot_started: bool,
@@ -37,7 +38,10 @@ impl Executor {
                 Request::Save { client } if self.snapshots.running() => {
                     self.answer_error(client, "ERR Background save already in progress");
                 }
-                Request::Save { client } => self.start_snapshot(vec![client]),
+                Request::Save { client } => {
+                    let waiting = self.client_id(client).into_iter().collect();
+                    self.start_snapshot(waiting);
+                }
                 Request::ResetFigures => {
                     let sampled_at_ms = self.figures.sampled_at_ms;
                     self.figures = Traffic { sampled_at_ms, ..Traffic::default() };
@@ -46,11 +50,12 @@ impl Executor {
                 Request::ConfigRewrite { client } => self.rewrite_config(client),
                 Request::Shutdown { client, save, now: _, force } => {
                     let save = save.unwrap_or(!self.engine.shared.config.save.is_empty());
-                    self.begin_shutdown(Some(client), save, force);
+                    let client = self.client_id(client);
+                    self.begin_shutdown(client, save, force);
                 }
                 Request::ShutdownAbort { client } => match self.shutdown.take() {
                     Some(shutdown) => {
-                        if let Some(waiting) = shutdown.client {
+                        if let Some(waiting) = shutdown.client.and_then(|id| self.slot_of(id)) {
                             self.answer_error(waiting, "ERR Errors trying to SHUTDOWN. Check logs.");
                         }
                         self.answer_ok(client);
@@ -76,12 +81,26 @@ impl Executor {
                         self.start_snapshot(Vec::new());
                     }
                 }
-                Request::WaitSynced { client, position } => self.wait_synced.push((position, client)),
+                Request::WaitSynced { client, position } => {
+                    // Whoever gave up and waits again is on the list already.
+                    if !self.wait_synced.contains(&(position, client)) {
+                        self.wait_synced.push((position, client));
+                    }
+                }
                 Request::Sleep { microseconds } => std::thread::sleep(Duration::from_micros(microseconds)),
                 Request::Crash => std::process::abort(),
             }
         }
         self.refresh_facts();
+    }
+
+    /// What to remember a client by that is answered in a later turn, when its slot may have another owner.
+    fn client_id(&mut self, client: Slot) -> Option<u64> {
+        self.engine.client(client).map(|client| client.state.id)
+    }
+
+    fn slot_of(&self, id: u64) -> Option<Slot> {
+        self.engine.shared.slots_by_id.get(&id).copied()
     }
 
     fn answer_ok(&mut self, client: Slot) {
@@ -102,13 +121,18 @@ impl Executor {
         for (position, client) in waiting {
             if position <= synced {
                 self.engine.answer_synced(client, position);
-            } else if self.engine.client(client).is_some_and(|client| client.state.blocked.is_some()) {
+            } else if self.waits_for_sync(client, position) {
                 self.wait_synced.push((position, client));
             }
         }
     }
 
-    fn start_snapshot(&mut self, waiting: Vec<Slot>) {
+    fn waits_for_sync(&mut self, client: Slot, position: u64) -> bool {
+        let blocked = self.engine.client(client).and_then(|client| client.state.blocked.as_deref());
+        blocked.is_some_and(|blocked| blocked.on_timeout == TimeoutReply::Synced { position })
+    }
+
+    fn start_snapshot(&mut self, waiting: Vec<u64>) {
         let snapshot = self.engine.snapshot();
         let compress = self.engine.shared.config.rdbcompression;
         self.snapshots.start(snapshot, compress, now_ms() / 1000, waiting);
@@ -119,20 +143,20 @@ impl Executor {
     pub(super) fn poll_snapshot(&mut self) {
         let Some(finished) = self.snapshots.poll(self.released, now_ms() / 1000) else { return };
         match &finished.result {
-            Ok(_) => {
+            Ok(bytes) => {
                 self.engine.shared.effects.forget_dirty(finished.dirty);
-                let config = &self.engine.shared.config;
-                let retention =
-                    Retention { bytes: config.log_retention_size, seconds: config.log_retention_time };
-                if let Some(journal) = &mut self.journal {
-                    journal.compact(finished.seq, retention);
+                if finished.at_home {
+                    self.log_base_bytes = *bytes;
+                    self.compact_log(finished.seq);
+                } else {
+                    tracing::warn!("the log stays as long as it is: a start would not find this snapshot");
                 }
-                for client in finished.waiting {
+                for client in finished.waiting.iter().filter_map(|&id| self.slot_of(id)).collect::<Vec<_>>() {
                     self.answer_ok(client);
                 }
             }
             Err(error) => {
-                for client in finished.waiting {
+                for client in finished.waiting.iter().filter_map(|&id| self.slot_of(id)).collect::<Vec<_>>() {
                     self.answer_error(client, &format!("ERR {error}"));
                 }
             }
@@ -144,6 +168,15 @@ impl Executor {
         self.refresh_facts();
     }
 
+    /// The snapshot that a start loads holds everything up to `seq`.
+    fn compact_log(&mut self, seq: u64) {
+        let config = &self.engine.shared.config;
+        let retention = Retention { bytes: config.log_retention_size, seconds: config.log_retention_time };
+        if let Some(journal) = &mut self.journal {
+            journal.compact(seq, retention);
+        }
+    }
+
     /// Starts a snapshot when a `save` rule or the size of the log asks for one.
     pub(super) fn save_if_due(&mut self) {
         if self.snapshots.running() || self.shutdown.is_some() {
@@ -151,13 +184,14 @@ impl Executor {
         }
         let config = &self.engine.shared.config;
         let dirty = self.engine.shared.effects.dirty();
-        let log_grown = self.journal.as_ref().is_some_and(|journal| {
-            let grown = journal.figures().bytes_since_snapshot;
-            let base = self.log_base_bytes;
-            config.auto_aof_rewrite_percentage > 0
-                && grown >= config.auto_aof_rewrite_min_size
-                && grown >= base * u64::from(config.auto_aof_rewrite_percentage) / 100
-        });
+        let log_grown = self.snapshots.at_home()
+            && self.journal.as_ref().is_some_and(|journal| {
+                let grown = journal.figures().bytes_since_snapshot;
+                let base = self.log_base_bytes;
+                config.auto_aof_rewrite_percentage > 0
+                    && grown >= config.auto_aof_rewrite_min_size
+                    && grown >= base * u64::from(config.auto_aof_rewrite_percentage) / 100
+            });
         if log_grown || self.snapshots.due(&config.save, dirty, now_ms() / 1000) {
             self.start_snapshot(Vec::new());
         }
@@ -176,7 +210,12 @@ impl Executor {
         if changed(DirectiveId::dir) || changed(DirectiveId::dbfilename) {
             let dir = self.services.dir.join(&config.dir);
             match SnapshotDir::attach(Arc::clone(&self.services.disk), &dir) {
-                Ok(target) => self.snapshots.set_target(target, config.dbfilename.clone()),
+                Ok(target) => {
+                    // Only the snapshot that a start loads can stand for the log before it.
+                    let at_home =
+                        dir == self.services.dir && config.dbfilename == self.services.snapshot_file;
+                    self.snapshots.set_target(target, config.dbfilename.clone(), at_home);
+                }
                 Err(error) => tracing::error!("snapshots stay where they were: {error}"),
             }
         }
@@ -194,12 +233,16 @@ impl Executor {
         }
         if !wanted {
             tracing::warn!("the log is turned off: what is written from now on is lost in a crash");
-            if let Some(mut journal) = self.journal.take()
+            if let Some(journal) = &mut self.journal
                 && let Err(error) = journal.flush()
             {
-                tracing::error!("stopping: the log could not be flushed: {error}");
-                std::process::abort();
+                // The disk is full; had it failed, the journal's next event would end the process.
+                tracing::error!("the log stays on, because it could not be flushed: {error}");
+                self.engine.shared.config.appendonly = true;
+                return;
             }
+            self.journal = None;
+            self.engine.shared.write_refusal = None;
             self.engine.shared.effects.set_enabled(false);
             self.released = self.engine.shared.effects.newest_seq();
             self.engine.set_released(self.released);
@@ -210,7 +253,13 @@ impl Executor {
         let config = &self.engine.shared.config;
         let target = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir);
         let written = target.map_err(|error| error.to_string()).and_then(|target| {
-            snapshots::write(&target, &config.dbfilename, snapshot, config.rdbcompression, || Ok(()))
+            snapshots::write(
+                &target,
+                &self.services.snapshot_file,
+                snapshot,
+                config.rdbcompression,
+                || Ok(()),
+            )
         });
         match written {
             Ok(_) => {
@@ -252,7 +301,7 @@ impl Executor {
         let mut fresh = self.engine.empty_copy();
         let dir = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
             .map_err(|error| error.to_string())?;
-        let seq = crate::recovery::load_snapshot(&dir, &self.engine.shared.config.dbfilename, &mut fresh)
+        let seq = crate::recovery::load_snapshot(&dir, &self.services.snapshot_file, &mut fresh)
             .map_err(|error| error.to_string())?
             .and_then(|loaded| loaded.seq)
             .unwrap_or(0);
@@ -278,7 +327,7 @@ impl Executor {
             if let Some(journal) = &mut self.journal {
                 journal.flush()?;
             }
-            snapshots::write(&dir, &self.engine.shared.config.dbfilename, snapshot, compress, || Ok(()))?;
+            snapshots::write(&dir, &self.services.snapshot_file, snapshot, compress, || Ok(()))?;
         }
         let options = rdb::LoadOptions {
             databases: self.engine.keys.dbs().len(),
@@ -302,7 +351,7 @@ impl Executor {
         self.begin_shutdown(None, save, false);
     }
 
-    fn begin_shutdown(&mut self, client: Option<Slot>, save: bool, force: bool) {
+    fn begin_shutdown(&mut self, client: Option<u64>, save: bool, force: bool) {
         tracing::info!(save, "stopping: no more commands are taken");
         self.shutdown = Some(Shutdown { client, save, force, snapshot_started: false });
         // Woken at once; the snapshot and the journal wake it later.
@@ -325,12 +374,12 @@ impl Executor {
                 return None;
             }
             if !self.snapshots.last_ok && !shutdown.force {
-                let client = shutdown.client;
+                let id = shutdown.client;
                 self.shutdown = None;
                 tracing::error!(
                     "not stopping: the snapshot failed (SHUTDOWN NOSAVE or FORCE stops all the same)"
                 );
-                if let Some(client) = client {
+                if let Some(client) = id.and_then(|id| self.slot_of(id)) {
                     self.answer_error(client, "ERR Errors trying to SHUTDOWN. Check logs.");
                 }
                 return None;

@@ -75,7 +75,7 @@ impl Executor {
             self.begin_shutdown_by_signal();
         }
         self.poll_snapshot();
-        let accepting = !self.journal_is_full() && self.shutdown.is_none();
+        let accepting = self.takes_commands();
 
         let input_before = self.figures.input_bytes;
         let mut tokens = std::mem::take(&mut self.tokens);
@@ -85,7 +85,10 @@ impl Executor {
         for (i, &token) in tokens.iter().enumerate() {
             if token >= LISTENER_TOKENS {
                 self.listeners[token - LISTENER_TOKENS].1.taken();
-                self.accept(token - LISTENER_TOKENS);
+                // Otherwise the next cron looks again.
+                if accepting {
+                    self.accept(token - LISTENER_TOKENS);
+                }
                 continue;
             }
             if i < fresh
@@ -246,7 +249,11 @@ impl Executor {
                     connection.inbox.settle(&mut self.spare);
                     return;
                 }
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => {
+                Poll::Ready(Ok(0)) => {
+                    self.close_when_answered(slot);
+                    return;
+                }
+                Poll::Ready(Err(_)) => {
                     self.close(slot);
                     return;
                 }
@@ -269,9 +276,14 @@ impl Executor {
         if connection.read_closed {
             return;
         }
+        let mut budget = READ_BYTES_PER_TURN;
         loop {
             if connection.inbox.filled().len() > limit {
                 self.close(slot);
+                return;
+            }
+            if budget == 0 {
+                self.deferred.push_back(slot);
                 return;
             }
             let room = connection.inbox.room(&mut self.spare, READ_BYTES);
@@ -281,13 +293,18 @@ impl Executor {
                     connection.inbox.settle(&mut self.spare);
                     return;
                 }
-                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => {
+                Poll::Ready(Ok(0)) => {
+                    self.close_when_answered(slot);
+                    return;
+                }
+                Poll::Ready(Err(_)) => {
                     self.close(slot);
                     return;
                 }
                 Poll::Ready(Ok(count)) => {
                     connection.inbox.received(count);
                     self.figures.input_bytes += count as u64;
+                    budget = budget.saturating_sub(count);
                 }
             }
         }
@@ -526,6 +543,21 @@ impl Executor {
         }
     }
 
+    /// The client has sent its last and may still be listening (`printf … | nc`): what it sent before is answered, even
+    /// if that has to wait for the journal. What it was waiting for, it has given up.
+    fn close_when_answered(&mut self, slot: Slot) {
+        self.engine.unblock(slot);
+        let Some(client) = self.engine.client(slot).filter(|client| !client.reply.out.is_empty()) else {
+            self.close(slot);
+            return;
+        };
+        client.state.close_after_reply = true;
+        if let Some(connection) = self.connection(slot) {
+            connection.read_closed = true;
+        }
+        self.list_for_flush(slot);
+    }
+
     /// Ends a connection.
     pub(super) fn close(&mut self, slot: Slot) {
         if let Some(connection) = self.connections.get_mut(slot).and_then(Option::take) {
@@ -581,7 +613,8 @@ impl Executor {
         let commands = self.engine.shared.stats.commands;
         let traffic = &mut self.figures;
         let elapsed_ms = (now_ms - traffic.sampled_at_ms).max(1) as f64;
-        let rate = |now: u64, before: u64| (now - before) as f64 * 1000.0 / elapsed_ms;
+        // CONFIG RESETSTAT in this very turn has set the counters back.
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 * 1000.0 / elapsed_ms;
         let mut shared = self.shared.borrow_mut();
         let facts = &mut shared.facts;
         // Halfway between the last figure and the newest: steady enough to read.
