@@ -351,7 +351,9 @@ pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
 pub(crate) fn refuse_reply(cx: &mut Context<'_>, start: u64, error: &CommandError) {
     cx.reply.out.truncate(start);
     let text = error.text();
-    count_error(cx, &text);
+    if !matches!(error, CommandError::Counted(_)) {
+        count_error(cx, &text);
+    }
     cx.reply.error(&text);
 }
 

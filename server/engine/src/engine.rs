@@ -79,6 +79,7 @@ impl Engine {
             sleep_us: 0,
             key_positions: Vec::new(),
             active_expire: true,
+            scripts_may_all: false,
             list_plain_min: None,
             replication_id: replication_id(&seeds),
             config,

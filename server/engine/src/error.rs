@@ -29,6 +29,8 @@ pub enum CommandError {
     Arity(String),
     /// Anything else: the whole line, code included, e.g. `"ERR value is out of range"`.
     Text(Cow<'static, str>),
+    /// A line that the error statistics have already: a script fails with the error of a command that it called.
+    Counted(Vec<u8>),
     /// A line that holds bytes of the client's, which need not be UTF-8.
     Bytes(Vec<u8>),
 }
@@ -54,7 +56,7 @@ impl CommandError {
                 return format!("ERR wrong number of arguments for '{name}' command").into_bytes().into();
             }
             Self::Text(text) => return Cow::Borrowed(text.as_bytes()),
-            Self::Bytes(bytes) => return Cow::Borrowed(bytes),
+            Self::Bytes(bytes) | Self::Counted(bytes) => return Cow::Borrowed(bytes),
         };
         Cow::Borrowed(fixed.as_bytes())
     }

@@ -66,6 +66,8 @@ pub struct Shared {
     /// Scratch of the dispatcher.
     pub key_positions: Vec<usize>,
     pub active_expire: bool,
+    /// Scripts may call what they normally may not (DEBUG SET-DISABLE-DENY-SCRIPTS).
+    pub scripts_may_all: bool,
     /// Elements of lists this long are nodes of their own (DEBUG QUICKLIST-PACKED-THRESHOLD).
     pub list_plain_min: Option<usize>,
     /// `INFO server`'s run id and replication id, changeable by DEBUG CHANGE-REPL-ID.
@@ -319,7 +321,12 @@ impl Shared {
 
     /// Unix microseconds, as fine as the host's clock: TIME, MONITOR.
     pub fn now_us(&self) -> i64 {
-        self.now_ms * 1000 + self.clock_us.saturating_sub(self.turn_us) as i64
+        self.us_at(self.clock_us)
+    }
+
+    /// Unix microseconds when the host's monotonic clock showed `clock_us`, in this turn.
+    pub fn us_at(&self, clock_us: u64) -> i64 {
+        self.now_ms * 1000 + clock_us.saturating_sub(self.turn_us) as i64
     }
 
     /// At the end of a unit: what was written to other clients waits for the unit, which may have logged more since.

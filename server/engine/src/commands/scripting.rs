@@ -7,7 +7,7 @@ use cairn_proto::{ReplyWriter, Resp};
 
 use crate::args::Args;
 use crate::busy::{self, RunningScript};
-use crate::command::{COMMAND, Command, Flag, Flags, Group, Keys, READ, READ_UPDATE, table};
+use crate::command::{COMMAND, Command, Entry, Flag, Flags, Group, Keys, READ, READ_UPDATE, table};
 use crate::context::{Context, Mode};
 use crate::error::{CommandError, CommandResult};
 use crate::host;
@@ -153,7 +153,10 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, sha: &Sha, read_only: bool) -> Comm
     cx.client.db = db;
     cx.keys.select(db);
     cx.scripts = Some(scripts);
-    result.map_err(|error| CommandError::Bytes(error.message))
+    result.map_err(|error| match error.counted {
+        true => CommandError::Counted(error.message),
+        false => CommandError::Bytes(error.message),
+    })
 }
 
 /// The flags of a command that runs a script: what the script declares counts, where it declares anything.
@@ -227,10 +230,31 @@ impl Caller<'_, '_> {
     fn execute(&mut self, args: Args<'_>) -> CommandResult {
         let command =
             table().resolve(args).ok_or(CommandError::new("ERR Unknown Redis command called from script"))?;
+        if let Err(refusal) = self.admit(command, args) {
+            self.cx.shared.stats.by_command[command.index].rejected += 1;
+            return Err(refusal);
+        }
+        let mode = Mode { in_script: true, ..self.cx.mode };
+        let cx = &mut *self.cx;
+        crate::dispatch::call(&mut Context {
+            client: cx.client,
+            keys: cx.keys,
+            reply: &mut self.writer,
+            shared: cx.shared,
+            scripts: None,
+            host: cx.host,
+            command,
+            args,
+            mode,
+        })
+    }
+
+    /// May the script call this?
+    fn admit(&mut self, command: &'static Entry, args: Args<'_>) -> CommandResult {
         if !command.arity_fits(args.len()) {
             return Err("ERR Wrong number of args calling Redis command from script".into());
         }
-        if command.flags.has(Flag::NoScript) {
+        if command.flags.has(Flag::NoScript) && !self.cx.shared.scripts_may_all {
             return Err("ERR This Redis command is not allowed from script".into());
         }
         let writes = command.flags.has(Flag::Write);
@@ -246,19 +270,7 @@ impl Caller<'_, '_> {
             return Err(CommandError::OutOfMemory);
         }
         running.wrote |= writes;
-        let mode = Mode { in_script: true, ..self.cx.mode };
-        let cx = &mut *self.cx;
-        crate::dispatch::call(&mut Context {
-            client: cx.client,
-            keys: cx.keys,
-            reply: &mut self.writer,
-            shared: cx.shared,
-            scripts: None,
-            host: cx.host,
-            command,
-            args,
-            mode,
-        })
+        Ok(())
     }
 }
 
@@ -449,4 +461,76 @@ fn script_help(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
     cx.reply.array(LINES.len());
     LINES.iter().for_each(|line| cx.reply.simple(*line));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_proto::Resp;
+
+    use crate::testing::TestEngine;
+
+    /// The figure after `name` in a section of INFO.
+    fn figure(server: &mut TestEngine, section: &str, name: &str) -> String {
+        let a = server.connect(Resp::V2);
+        let text = server.run(a, &format!("INFO {section}"));
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.map(|line| line[name.len()..].to_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_error_is_counted_once_whether_a_script_raises_or_returns_it() {
+        let scripts: [(&[u8], &str); 6] = [
+            (b"return redis.call('SELECT', 99)", "errorstat_ERR:"),
+            (b"return redis.pcall('SELECT', 99)", "errorstat_ERR:"),
+            (b"return redis.error_reply('MINE is this')", "errorstat_MINE:"),
+            (b"return redis.call('SUBSCRIBE', 'c')", "errorstat_ERR:"),
+            (b"error('no')", "errorstat_ERR:"),
+            (b"return nosuch", "errorstat_ERR:"),
+        ];
+        for (script, name) in scripts {
+            let shown = String::from_utf8_lossy(script);
+            let mut server = TestEngine::new();
+            let a = server.connect(Resp::V2);
+            assert!(server.send(a, &[b"EVAL", script, b"0"]).starts_with(b"-"), "{shown}");
+            assert_eq!(figure(&mut server, "errorstats", name), "count=1", "{shown}");
+            assert_eq!(figure(&mut server, "stats", "total_error_replies:"), "1", "{shown}");
+            let eval = figure(&mut server, "commandstats", "cmdstat_eval:");
+            assert!(eval.ends_with("rejected_calls=0,failed_calls=1"), "{shown}: {eval}");
+        }
+    }
+
+    #[test]
+    fn a_command_refused_to_a_script_counts_as_rejected() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.send(a, &[b"EVAL_RO", b"return redis.pcall('SET', 'k', 'v')['err']", b"0"]);
+        let set = figure(&mut server, "commandstats", "cmdstat_set:");
+        assert!(set.starts_with("calls=0,") && set.ends_with("rejected_calls=1,failed_calls=0"), "{set}");
+    }
+
+    #[test]
+    fn time_stands_still_in_a_script() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        let script = b"local a = redis.call('TIME') redis.call('GET', 'k') local b = redis.call('TIME') \
+                       return {a[1] == b[1], a[2] == b[2]}";
+        assert_eq!(server.send(a, &[b"EVAL", script, b"0"]), b"*2\r\n:1\r\n:1\r\n");
+    }
+
+    #[test]
+    fn scripts_may_be_allowed_everything_for_tests() {
+        let mut server = TestEngine::new();
+        server.engine.shared.config.enable_debug_command = crate::config::ProtectedAction::Yes;
+        let a = server.connect(Resp::V2);
+        let script = b"return redis.pcall('DEBUG', 'PROTOCOL', 'integer')";
+        assert!(
+            server.send(a, &[b"EVAL", script, b"0"]).starts_with(b"-ERR This Redis command is not allowed")
+        );
+        server.run(a, "DEBUG SET-DISABLE-DENY-SCRIPTS 1");
+        assert_eq!(server.send(a, &[b"EVAL", script, b"0"]), b":12345\r\n");
+        server.run(a, "DEBUG SET-DISABLE-DENY-SCRIPTS 0");
+        assert!(
+            server.send(a, &[b"EVAL", script, b"0"]).starts_with(b"-ERR This Redis command is not allowed")
+        );
+    }
 }

@@ -357,6 +357,10 @@ impl<K: AsRef<[u8]>, A: AsRef<[u8]>> Run<'_, K, A> {
             ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, (*run).handler as _);
             ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, (*run).function as _);
             if ffi::lua_pcall(l, 0, 1, 1) == ffi::LUA_OK {
+                if let Some(error) = returned_error(stack) {
+                    (*run).outcome = Err(error);
+                    return 0;
+                }
                 write_reply(stack, (*(*run).shared).resp, (*run).reply);
                 return 0;
             }
@@ -380,6 +384,20 @@ impl<K: AsRef<[u8]>, A: AsRef<[u8]>> Run<'_, K, A> {
             0
         }
     }
+}
+
+/// The error that a script returns as its result: it fails as if it had raised it, but nothing is added to the text.
+fn returned_error(stack: Stack) -> Option<ScriptError> {
+    let result = stack.top();
+    if stack.type_of(result) != TABLE {
+        return None;
+    }
+    stack.raw_get_field(result, b"err");
+    stack.raw_get_field(result, b"ignore_error_stats_update");
+    let text = if stack.type_of(-2) == STRING { stack.bytes(-2) } else { None };
+    let error = text.map(|text| ScriptError { message: text.to_vec(), counted: stack.boolean(-1) });
+    stack.set_top(result);
+    error
 }
 
 /// The reply for an error: its text, source, line and whether it is counted are at 3 to 6.

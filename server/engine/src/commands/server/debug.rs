@@ -52,6 +52,8 @@ const HELP: &[&str] = &[
     "    Writes a snapshot and loads it again.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Turns the search for expired keys off or on.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Lets scripts call commands that are not for scripts, or forbids it again.",
     "SLEEP <seconds>",
     "    Stops everything for so long.",
     "STRINGMATCH-LEN <string> <pattern>",
@@ -110,6 +112,10 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             cx.shared.active_expire = *on != b"0";
             cx.reply.ok();
         }
+        (b"set-disable-deny-scripts", [on]) => {
+            cx.shared.scripts_may_all = *on != b"0";
+            cx.reply.ok();
+        }
         (b"sleep", [seconds]) => {
             let seconds = parse_f64(seconds).filter(|seconds| *seconds >= 0.0).unwrap_or(0.0);
             let microseconds = (seconds * 1e6) as u64;
@@ -122,13 +128,7 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             cx.reply.int(i64::from(hit));
         }
         // Settings of mechanisms that are not here, which the tests of clients use.
-        (
-            b"set-skip-checksum-validation"
-            | b"aof-flush-sleep"
-            | b"pause-cron"
-            | b"set-disable-deny-scripts",
-            [_],
-        )
+        (b"set-skip-checksum-validation" | b"aof-flush-sleep" | b"pause-cron", [_])
         | (b"replybuffer", [_, _]) => cx.reply.ok(),
         _ => return Err(super::wrong_arguments(args)),
     }

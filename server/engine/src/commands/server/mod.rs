@@ -56,7 +56,11 @@ static TIME: Command = Command {
 };
 
 fn time(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
-    let now_us = cx.shared.now_us();
+    let now_us = match &cx.shared.running_script {
+        // It stands still, as all else in a script does.
+        Some(running) => cx.shared.us_at(running.started_us),
+        None => cx.shared.now_us(),
+    };
     cx.reply.array(2);
     cx.reply.bulk_int(now_us / 1_000_000);
     cx.reply.bulk_int(now_us % 1_000_000);
