@@ -78,7 +78,13 @@ pub fn recover(
         });
     }
     if found.last_index < snapshot_seq {
-        // Snapshots were taken while the log was off: it goes on after them.
+        // Snapshots were taken while the log was off, or a power failure under `everysec` took the log's end: it goes on
+        // after them. It looks the same if somebody has taken the log away, who should hear of it.
+        tracing::warn!(
+            snapshot = snapshot_seq,
+            log = found.last_index,
+            "the snapshot is newer than the log, which goes on after it"
+        );
         log.purge(snapshot_seq)?;
     } else if found.first_index > snapshot_seq + 1 {
         return Err(RecoveryError::Gap { snapshot: snapshot_seq, first: found.first_index });

@@ -183,7 +183,8 @@ impl<'a> Context<'a> {
 
     pub(crate) fn block(&mut self, on: BlockedOn, deadline_ms: Option<i64>, on_timeout: TimeoutReply) {
         let slot = self.client.slot;
-        if let BlockedOn::Keys { db, keys, .. } = &on {
+        if let BlockedOn::Keys { db, keys, kind } = &on {
+            self.shared.blocking.of_groups += usize::from(*kind == BlockKind::StreamGroup);
             for key in keys {
                 self.shared.blocking.by_key.entry(*db, key).push_back(slot);
             }

@@ -149,6 +149,10 @@ impl Engine {
             let Some(queue) = self.shared.blocking.by_key.get(*db, key) else { continue };
             for slot in queue.iter().copied().collect::<Vec<_>>() {
                 let kind = self.keys.dbs()[*db].dict.get(key).map(|entry| entry.value.kind());
+                if kind.is_none() && self.shared.blocking.of_groups == 0 {
+                    // Used up: however many wait, nobody else is served.
+                    break;
+                }
                 if self.waits_for(slot, kind) {
                     self.retry(host, slot);
                 }
@@ -410,8 +414,10 @@ impl Engine {
     /// Work that goes on beside commands: active expiry, eviction. `budget_us` bounds it.
     pub fn cron(&mut self, host: &mut dyn Host, budget_us: u64) {
         self.with_applier(host, |cx| {
-            // Redis lets nothing change while CLIENT PAUSE holds.
-            if cx.shared.active_expire && cx.shared.pause.until_ms <= cx.shared.now_ms {
+            // Redis lets nothing change while CLIENT PAUSE holds; and what cannot be logged had better not happen.
+            let may_change =
+                cx.shared.pause.until_ms <= cx.shared.now_ms && cx.shared.write_refusal.is_none();
+            if cx.shared.active_expire && may_change {
                 crate::expire::cycle(cx, budget_us);
             }
             if cx.shared.config.maxmemory > 0 {

@@ -52,3 +52,40 @@ fn an_effect_on_a_database_that_is_no_more_is_an_error() {
     let outcome = smaller.engine.apply(&mut smaller.host, &server.batches[0].payload);
     assert_eq!(outcome, Err(BatchError::Database { seq: 1, db: 5, databases: 2 }));
 }
+
+#[test]
+fn nothing_expires_by_itself_while_it_could_not_be_logged() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, "SET k v PX 5");
+    server.engine.shared.write_refusal = Some("MISCONF no room".into());
+    let batches = server.batches.len();
+    server.advance(10);
+    assert_eq!(server.batches.len(), batches);
+    server.engine.shared.write_refusal = None;
+    server.advance(1);
+    assert_eq!(server.batches.len(), batches + 1);
+}
+
+#[test]
+fn of_many_who_wait_those_are_served_for_whom_there_is_something() {
+    let mut server = TestEngine::new();
+    let pusher = server.connect(Resp::V2);
+    let waiting: Vec<_> = (0..5).map(|_| server.connect(Resp::V2)).collect();
+    for &slot in &waiting {
+        assert_eq!(server.run(slot, "BLPOP k 0"), "");
+    }
+    server.run(pusher, "RPUSH k 1 2");
+    server.run(pusher, "XGROUP CREATE s g $ MKSTREAM");
+    let reader = server.connect(Resp::V2);
+    assert_eq!(server.run(reader, "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"), "");
+    let served: Vec<_> = waiting.iter().map(|&slot| server.output(slot)).collect();
+    let expected: [&[u8]; 5] =
+        [b"*2\r\n$1\r\nk\r\n$1\r\n1\r\n", b"*2\r\n$1\r\nk\r\n$1\r\n2\r\n", b"", b"", b""];
+    assert_eq!(served, expected);
+    server.run(pusher, "DEL s");
+    assert!(server.output(reader).starts_with(b"-NOGROUP"), "it is told that its group has gone");
+    assert_eq!(server.engine.shared.blocking.of_groups, 0);
+    server.run(pusher, "RPUSH k 3");
+    assert_eq!(server.output(waiting[2]), b"*2\r\n$1\r\nk\r\n$1\r\n3\r\n");
+}

@@ -7,7 +7,7 @@ use slab::Slab;
 
 use crate::busy::RunningScript;
 use crate::by_key::ByKey;
-use crate::client::{BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
+use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
 use crate::config::Config;
 use crate::ds::HashSeed;
 use crate::effects::Effects;
@@ -96,6 +96,8 @@ pub struct Blocking {
     /// Clients that the host may read from again.
     pub resumed: Vec<Slot>,
     pub clients: usize,
+    /// Those of them in XREADGROUP, who also wait for the key to go.
+    pub of_groups: usize,
 }
 
 /// CLIENT PAUSE.
@@ -221,7 +223,8 @@ impl Shared {
         };
         let blocking = &mut self.blocking;
         match blocked.on {
-            BlockedOn::Keys { db, keys, .. } => {
+            BlockedOn::Keys { db, keys, kind } => {
+                blocking.of_groups -= usize::from(kind == BlockKind::StreamGroup);
                 for key in keys {
                     if let Some(queue) = blocking.by_key.get_mut(db, &key) {
                         queue.retain(|&other| other != slot);

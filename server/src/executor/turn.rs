@@ -49,6 +49,9 @@ macro_rules! attending {
     };
 }
 
+/// A client that has said nothing for so long gives back the memory of its output.
+const IDLE_MS: i64 = 2_000;
+
 /// Where one decoded request ends, among the slices and in the received bytes.
 #[derive(Clone, Copy, Default)]
 struct Request {
@@ -595,6 +598,9 @@ impl Executor {
             let (query_buffer, received) = (connection.inbox.memory(), connection.inbox.filled().len());
             let last_ms = connection.last_read_ms;
             let Some(client) = self.engine.client(slot) else { continue };
+            if now_ms - client.state.last_command_at_ms > IDLE_MS {
+                client.reply.out.release_idle();
+            }
             client.state.query_buffer = received;
             client.state.query_buffer_free = query_buffer - received;
             let idle = timeout_s > 0
