@@ -25,6 +25,8 @@ pub struct Command {
     pub flags: &'static [Flag],
     /// Where its keys are.
     pub keys: &'static [Keys],
+    /// For keys declared with `variable_flags`: what a command with these arguments does to them.
+    pub key_access: Option<fn(Args<'_>) -> KeyAccess>,
     /// ACL categories that do not follow from group and flags.
     pub categories: &'static [Category],
     /// In our own words, one line.
@@ -48,6 +50,7 @@ pub const COMMAND: Command = Command {
     since: "1.0.0",
     flags: &[],
     keys: &[],
+    key_access: None,
     categories: &[],
     summary: "",
     complexity: "O(1)",

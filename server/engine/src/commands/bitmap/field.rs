@@ -2,7 +2,7 @@
 
 use super::check_offset;
 use crate::args::{Args, parse_i64};
-use crate::command::{COMMAND, Command, Flag, Group, KeyAccess, Keys, READ};
+use crate::command::{COMMAND, Command, Flag, Group, Keys, READ, READ_UPDATE, READ_UPDATE_VARIABLE};
 use crate::commands::string::raw_at;
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
@@ -14,7 +14,11 @@ pub(super) static BITFIELD: Command = Command {
     group: Group::Bitmap,
     since: "3.2.0",
     flags: &[Flag::Write, Flag::DenyOom],
-    keys: &[Keys::at(1, READ_OR_UPDATE)],
+    keys: &[Keys::at(1, READ_UPDATE_VARIABLE)],
+    key_access: Some(|args| {
+        let writes = (2..args.len()).any(|at| args.is(at, "SET") || args.is(at, "INCRBY"));
+        if writes { READ_UPDATE } else { READ }
+    }),
     summary: "Reads and writes integers of any width in the string at a key.",
     complexity: "O(1) for each operation",
     syntax: "key [GET encoding:string offset:integer | [OVERFLOW <WRAP | SAT | FAIL>] \
@@ -23,8 +27,6 @@ pub(super) static BITFIELD: Command = Command {
     run: |cx, args| bitfield(cx, args, false),
     ..COMMAND
 };
-
-const READ_OR_UPDATE: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "UPDATE", "variable_flags"] };
 
 pub(super) static BITFIELD_RO: Command = Command {
     name: "bitfield_ro",

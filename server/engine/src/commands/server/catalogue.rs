@@ -458,6 +458,7 @@ fn getkeys(cx: &mut Context<'_>, args: Args<'_>, with_flags: bool) -> CommandRes
     if !entry.arity_fits(inner.len()) {
         return Err("ERR Invalid number of arguments specified for command".into());
     }
+    let access_here = entry.spec.key_access.map(|access| access(inner));
     let mut found: Vec<(usize, &KeyAccess)> = Vec::new();
     let mut positions = Vec::new();
     for keys in specs {
@@ -466,7 +467,8 @@ fn getkeys(cx: &mut Context<'_>, args: Args<'_>, with_flags: bool) -> CommandRes
             found.clear();
             break;
         }
-        found.extend(positions.iter().map(|&at| (at, &keys.access)));
+        let access = access_here.as_ref().unwrap_or(&keys.access);
+        found.extend(positions.iter().map(|&at| (at, access)));
     }
     if found.is_empty() && !entry.flags.has(Flag::NoMandatoryKeys) {
         return Err("ERR Invalid arguments specified for command".into());
@@ -546,6 +548,18 @@ mod tests {
         let mut server = TestEngine::new();
         let a = server.connect(Resp::V2);
         assert_eq!(server.run(a, "COMMAND GETKEYS SET k v"), "*1\r\n$1\r\nk\r\n");
+        assert_eq!(
+            server.run(a, "COMMAND GETKEYSANDFLAGS SET k v"),
+            "*1\r\n*2\r\n$1\r\nk\r\n*2\r\n+OW\r\n+update\r\n"
+        );
+        assert_eq!(
+            server.run(a, "COMMAND GETKEYSANDFLAGS SET k v EX 1 get"),
+            "*1\r\n*2\r\n$1\r\nk\r\n*3\r\n+RW\r\n+access\r\n+update\r\n"
+        );
+        assert_eq!(
+            server.run(a, "COMMAND GETKEYSANDFLAGS BITFIELD k GET u8 0"),
+            "*1\r\n*2\r\n$1\r\nk\r\n*2\r\n+RO\r\n+access\r\n"
+        );
         assert_eq!(
             server.run(a, "COMMAND GETKEYSANDFLAGS WATCH a b"),
             "*2\r\n*2\r\n$1\r\na\r\n*1\r\n+RO\r\n*2\r\n$1\r\nb\r\n*1\r\n+RO\r\n"

@@ -136,6 +136,9 @@ pub(super) static SET: Command = Command {
     group: Group::String,
     flags: &[Flag::Write, Flag::DenyOom],
     keys: &[Keys::at(1, READ_UPDATE_VARIABLE)],
+    key_access: Some(
+        |args| if (3..args.len()).any(|at| args.is(at, "GET")) { READ_UPDATE } else { OVERWRITE },
+    ),
     summary: "Sets the string at a key, whatever was there before.",
     syntax: "key value:string [NX | XX] [GET] [EX seconds:integer | PX milliseconds:integer | \
              EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL]",
