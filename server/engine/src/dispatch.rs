@@ -15,6 +15,9 @@ use crate::notify::Class;
 const ERROR_CODES_MAX: usize = 128;
 /// Bytes of the arguments repeated in the error for an unknown command.
 const UNKNOWN_ARGS_BYTES_MAX: usize = 128;
+/// A script or transaction is one entry of the journal, which has a largest length.
+const UNIT_TOO_LARGE: CommandError =
+    CommandError::new("ERR this script or transaction has written more than can be made durable as a whole");
 /// The refusal of DEBUG.
 const PROTECTED: CommandError = CommandError::new(
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
@@ -246,6 +249,9 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
     let args = cx.args;
     if cx.mode.applying {
         return run(cx, args);
+    }
+    if cx.shared.effects.unit_is_full() && cx.command.flags.has(Flag::Write) {
+        return Err(UNIT_TOO_LARGE);
     }
     prepare_keys(cx);
     let started_us = cx.shared.clock_us;

@@ -13,6 +13,9 @@ use crate::error::CommandError;
 
 /// A batch is cut at the first unit boundary past this many bytes.
 pub const BATCH_BYTES_TARGET: usize = 1 << 20;
+/// Bytes of effects after which a unit may write no more: it has to fit into one journal entry, whose limit of 4 GiB is
+/// far enough off for the largest single command to be still on its way.
+const UNIT_BYTES_MAX: usize = 1 << 30;
 /// Bytes before the first effect of a batch.
 pub const HEADER_BYTES: usize = 25;
 const VERSION: u8 = 1;
@@ -43,6 +46,8 @@ pub struct Effects {
     time_ms: i64,
     /// Changes since the last snapshot, as `rdb_changes_since_last_save` counts them.
     dirty: u64,
+    /// [`UNIT_BYTES_MAX`], but for tests.
+    pub(crate) unit_bytes_max: usize,
 }
 
 impl Effects {
@@ -58,6 +63,7 @@ impl Effects {
             cut: Vec::new(),
             time_ms: 0,
             dirty: 0,
+            unit_bytes_max: UNIT_BYTES_MAX,
         }
     }
 
@@ -114,6 +120,11 @@ impl Effects {
     /// Bytes collected that the host has not taken yet.
     pub fn collected_bytes(&self) -> usize {
         self.open.len() + self.cut.iter().map(|batch| batch.payload.len()).sum::<usize>()
+    }
+
+    /// Has the running unit written so much that nothing more may be added?
+    pub fn unit_is_full(&self) -> bool {
+        self.open.len() - self.whole > self.unit_bytes_max
     }
 
     /// Changes since the counter was last taken back.

@@ -89,3 +89,24 @@ fn of_many_who_wait_those_are_served_for_whom_there_is_something() {
     server.run(pusher, "RPUSH k 3");
     assert_eq!(server.output(waiting[2]), b"*2\r\n$1\r\nk\r\n$1\r\n3\r\n");
 }
+
+/// The journal takes no entry beyond 4 GiB: a script that went on and on ended the server.
+#[test]
+fn a_unit_that_has_written_too_much_writes_no_more() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.engine.shared.effects.unit_bytes_max = 1000;
+    let script = b"local n = 0 for i = 1, 100 do if redis.pcall('SET', 'k' .. i, 'v').ok then n = n + 1 end end return n";
+    assert_eq!(server.send(a, &[b"EVAL", script, b"0"]), b":83\r\n");
+    server.run(a, "MULTI");
+    let value = [b'v'; 2000];
+    server.send(a, &[b"SET", b"large", &value]);
+    server.run(a, "DEL k1");
+    server.run(a, "STRLEN large");
+    assert_eq!(
+        server.run(a, "EXEC"),
+        "*3\r\n+OK\r\n-ERR this script or transaction has written more than can be made durable as a whole\r\n:2000\r\n"
+    );
+    assert_eq!(server.run(a, "DEL k1"), ":1\r\n", "the next one is another unit");
+    assert_eq!(server.replica().engine.keys.dbs()[0].len(), 83);
+}
