@@ -397,7 +397,7 @@ impl Keyspace {
     /// Drops a value without ever stalling the executor.
     pub fn discard(&mut self, value: Value) {
         if value.drop_effort() > DROP_EFFORT_MAX {
-            let share = self.pending.add(value.heap_size(size::ELEMENT_SAMPLES));
+            let share = self.pending.add(1, value.heap_size(size::ELEMENT_SAMPLES));
             self.trash.values.push((value, share));
         } else if value.is_shared_string() && self.db().is_in_snapshot() {
             self.snapshot_cost.hold(value.heap_size(size::ELEMENT_SAMPLES));
@@ -477,7 +477,7 @@ impl Keyspace {
     }
 
     fn discard_db(&mut self, db: Db) {
-        let share = self.pending.add(db.size_estimate());
+        let share = self.pending.add(db.len(), db.size_estimate());
         self.trash.dbs.push((db, share));
     }
 
@@ -490,6 +490,17 @@ impl Keyspace {
     /// An estimate of the bytes that were discarded and are not free yet.
     pub fn trash_bytes(&self) -> usize {
         self.pending.bytes()
+    }
+
+    /// Keys and values that were discarded and are not free yet, and those that have been freed since the start or
+    /// [`Keyspace::forget_freed`].
+    pub fn trash_objects(&self) -> (usize, usize) {
+        (self.pending.objects(), self.pending.dropped())
+    }
+
+    /// Counts what is freed from zero again.
+    pub fn forget_freed(&self) {
+        self.pending.forget_dropped();
     }
 
     /// Does a snapshot live?

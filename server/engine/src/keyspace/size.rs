@@ -39,21 +39,45 @@ impl Db {
     }
 }
 
-/// A count of bytes that are as good as free: their owner is gone, and another thread is about to drop them. Eviction
-/// must not take more keys on their account.
+/// What is as good as free: its owner is gone, and another thread is about to drop it. Eviction must not take more keys
+/// on its account.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pending(Arc<AtomicUsize>);
+pub(crate) struct Pending(Arc<PendingFigures>);
+
+#[derive(Debug, Default)]
+struct PendingFigures {
+    bytes: AtomicUsize,
+    objects: AtomicUsize,
+    /// Objects dropped since the start or [`Pending::forget_dropped`].
+    dropped: AtomicUsize,
+}
 
 impl Pending {
     /// How many bytes there are.
     pub fn bytes(&self) -> usize {
-        self.0.load(Relaxed)
+        self.0.bytes.load(Relaxed)
     }
 
-    /// Counts `bytes` until what is returned is dropped.
-    pub fn add(&self, bytes: usize) -> PendingShare {
-        self.0.fetch_add(bytes, Relaxed);
-        PendingShare { all: self.clone(), bytes }
+    /// How many objects there are.
+    pub fn objects(&self) -> usize {
+        self.0.objects.load(Relaxed)
+    }
+
+    /// How many objects there were.
+    pub fn dropped(&self) -> usize {
+        self.0.dropped.load(Relaxed)
+    }
+
+    /// Counts those dropped from zero again.
+    pub fn forget_dropped(&self) {
+        self.0.dropped.store(0, Relaxed);
+    }
+
+    /// Counts `objects` of `bytes` in all until what is returned is dropped.
+    pub fn add(&self, objects: usize, bytes: usize) -> PendingShare {
+        self.0.bytes.fetch_add(bytes, Relaxed);
+        self.0.objects.fetch_add(objects, Relaxed);
+        PendingShare { all: self.clone(), objects, bytes }
     }
 }
 
@@ -61,12 +85,16 @@ impl Pending {
 #[derive(Debug)]
 pub(crate) struct PendingShare {
     all: Pending,
+    objects: usize,
     bytes: usize,
 }
 
 impl Drop for PendingShare {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.bytes, Relaxed);
+        let figures = &self.all.0;
+        figures.bytes.fetch_sub(self.bytes, Relaxed);
+        figures.dropped.fetch_add(self.objects, Relaxed);
+        figures.objects.fetch_sub(self.objects, Relaxed);
     }
 }
 
@@ -103,13 +131,14 @@ mod tests {
     use super::Pending;
 
     #[test]
-    fn bytes_are_pending_until_their_share_is_dropped() {
+    fn what_is_pending_counts_until_its_share_is_dropped() {
         let pending = Pending::default();
-        let (a, b) = (pending.add(3), pending.add(4));
-        assert_eq!(pending.bytes(), 7);
+        let (a, b) = (pending.add(1, 3), pending.add(2, 4));
+        assert_eq!((pending.objects(), pending.bytes(), pending.dropped()), (3, 7, 0));
         drop(a);
-        assert_eq!(pending.bytes(), 4);
+        assert_eq!((pending.objects(), pending.bytes(), pending.dropped()), (2, 4, 1));
+        pending.forget_dropped();
         drop(b);
-        assert_eq!(pending.bytes(), 0);
+        assert_eq!((pending.objects(), pending.bytes(), pending.dropped()), (0, 0, 2));
     }
 }

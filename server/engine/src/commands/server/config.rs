@@ -92,6 +92,7 @@ static RESETSTAT: Command = Command {
 
 fn resetstat(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     cx.shared.stats.reset();
+    cx.keys.forget_freed();
     cx.keys.hits.set(0);
     cx.keys.misses.set(0);
     cx.host.request(Request::ResetFigures);

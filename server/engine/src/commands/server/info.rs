@@ -244,7 +244,10 @@ fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("mem_cluster_links", 0);
     text.field("mem_aof_buffer", facts.log_queued_bytes);
     text.field("mem_allocator", "jemalloc");
-    text.constants(&["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"], 0);
+    text.field("active_defrag_running", 0);
+    let (pending, freed) = cx.keys.trash_objects();
+    text.field("lazyfree_pending_objects", pending);
+    text.field("lazyfreed_objects", freed);
 }
 
 fn scripts(text: &mut Text, cx: &Context<'_>) {
