@@ -17,6 +17,14 @@ thread_local! {
     static UNREPORTED: Cell<isize> = const { Cell::new(0) };
 }
 
+/// How jemalloc is set up: unused pages go back to the kernel after a second, by a thread of its own (tables grow leaf by
+/// leaf and leave blocks behind), and large blocks are not moved off page boundaries, which costs each of them a page.
+// SAFETY: jemalloc declares a weak `const char *` of this name and reads a string that ends in NUL; the first word of
+// a slice is its address.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static JEMALLOC_CONF: &[u8] =
+    b"background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0,cache_oblivious:false\0";
+
 /// jemalloc, counting the bytes asked for.
 pub struct CountingAllocator;
 
