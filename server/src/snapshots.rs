@@ -213,9 +213,7 @@ pub fn write(
         created_at_s: snapshot.taken_at_ms / 1000,
         ..rdb::Aux::default()
     };
-    rdb::save(&snapshot, &aux, compress, &mut out).map_err(fail)?;
-    // The state is shared with the executor: let go of it before the wait.
-    drop(snapshot);
+    rdb::save(snapshot, &aux, compress, &mut out).map_err(fail)?;
     out.flush().map_err(fail)?;
     may_commit()?;
     out.commit().map_err(fail)

@@ -58,7 +58,7 @@ fn larger_values(config: &Config) -> Snapshot {
 
 fn saved(snapshot: &Snapshot, compress: bool) -> Vec<u8> {
     let mut file = Vec::new();
-    rdb::save(snapshot, &Aux::default(), compress, &mut file).expect("a Vec takes everything");
+    rdb::save(snapshot.clone(), &Aux::default(), compress, &mut file).expect("a Vec takes everything");
     file
 }
 
@@ -75,7 +75,8 @@ fn bench_snapshot(c: &mut Criterion, name: &str, snapshot: &Snapshot, config: &C
         group.bench_function(format!("save {how}"), |b| {
             b.iter(|| {
                 out.clear();
-                rdb::save(snapshot, &Aux::default(), compress, &mut out).expect("a Vec takes everything");
+                rdb::save(snapshot.clone(), &Aux::default(), compress, &mut out)
+                    .expect("a Vec takes everything");
             });
         });
         group.bench_function(format!("load {how}"), |b| {

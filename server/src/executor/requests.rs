@@ -320,7 +320,7 @@ impl Executor {
         let mut bytes = Vec::new();
         let compress = self.engine.shared.config.rdbcompression;
         let aux = rdb::Aux { seq: Some(snapshot.seq), ..rdb::Aux::default() };
-        rdb::save(&snapshot, &aux, compress, &mut bytes).map_err(|error| error.to_string())?;
+        rdb::save(snapshot.clone(), &aux, compress, &mut bytes).map_err(|error| error.to_string())?;
         if save && !self.snapshots.running() {
             let dir = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
                 .map_err(|error| error.to_string())?;

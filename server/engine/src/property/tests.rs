@@ -171,7 +171,7 @@ fn a_snapshot_loads_into_the_same_state() {
                 run_unit(&mut server, &clients, &rng, &mut trace);
             }
             let mut bytes = Vec::new();
-            rdb::save(&snapshot, &rdb::Aux::default(), one_in(&rng, 2), &mut bytes).expect("memory takes it");
+            rdb::save(snapshot, &rdb::Aux::default(), one_in(&rng, 2), &mut bytes).expect("memory takes it");
             let mut fresh = server.engine.empty_copy();
             let options = rdb::LoadOptions {
                 databases: fresh.keys.dbs().len(),

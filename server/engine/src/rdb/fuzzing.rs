@@ -31,7 +31,7 @@ pub fn fuzz_rdb(data: &[u8]) {
     let digest = crate::digest::keyspace(&loaded.dbs);
     let snapshot = Snapshot::of(loaded.dbs);
     let mut again = Vec::new();
-    save(&snapshot, &Aux::default(), true, &mut again).expect("a Vec takes everything");
+    save(snapshot, &Aux::default(), true, &mut again).expect("a Vec takes everything");
     let loaded = load(&again, &options, &mut |_, _| {}).expect("our own file");
     assert_eq!(crate::digest::keyspace(&loaded.dbs), digest);
 }

@@ -13,15 +13,17 @@ use crate::value::Value;
 /// The AUX fields that [`save`] writes by itself, in this order.
 const OWN_FIELDS: [&str; 6] = ["redis-ver", "redis-bits", "ctime", "used-mem", AUX_SEQ, "aof-base"];
 
-/// Writes the snapshot as an RDB file. `compress` is `rdbcompression`. Several pages of buffer and the largest
+/// Writes the snapshot as an RDB file. `compress` is `rdbcompression`. What has been written is let go of at once, so that
+/// the state that goes on meanwhile need not be copied for it any longer. Several pages of buffer and the largest
 /// compressed string are all the memory it takes.
-pub fn save(snapshot: &Snapshot, aux: &Aux, compress: bool, out: &mut dyn Write) -> io::Result<()> {
+pub fn save(snapshot: Snapshot, aux: &Aux, compress: bool, out: &mut dyn Write) -> io::Result<()> {
     let mut writer = Writer::to_sink(out, compress);
     writer.raw(MAGIC);
     writer.raw(format!("{VERSION:04}").as_bytes());
-    put_aux(&mut writer, aux, snapshot);
-    for (index, db) in snapshot.dbs.iter().enumerate().filter(|(_, db)| !db.is_empty()) {
-        put_db(&mut writer, index, db, &snapshot.usage);
+    put_aux(&mut writer, aux, &snapshot);
+    let usage = snapshot.usage;
+    for (index, db) in snapshot.dbs.into_iter().enumerate().filter(|(_, db)| !db.is_empty()) {
+        put_db(&mut writer, index, db, &usage);
     }
     writer.byte(opcode::EOF);
     writer.finish()
@@ -66,14 +68,15 @@ fn put_aux(writer: &mut Writer<'_>, aux: &Aux, snapshot: &Snapshot) {
     }
 }
 
-fn put_db(writer: &mut Writer<'_>, index: usize, db: &Db, usage: &UsagePolicy) {
+fn put_db(writer: &mut Writer<'_>, index: usize, db: Db, usage: &UsagePolicy) {
     writer.byte(opcode::SELECTDB);
     writer.len(index);
     writer.byte(opcode::RESIZEDB);
     writer.len(db.dict.len());
     writer.len(db.expires.len());
-    for entry in db.dict.iter() {
-        if let Some(at_ms) = db.expire_at(&entry.key) {
+    let expires = db.expires;
+    db.dict.consume(&mut |entry| {
+        if let Some(at_ms) = expires.get(&entry.key).map(|entry| entry.at_ms) {
             writer.byte(opcode::EXPIRETIME_MS);
             writer.i64_le(at_ms);
         }
@@ -87,8 +90,6 @@ fn put_db(writer: &mut Writer<'_>, index: usize, db: &Db, usage: &UsagePolicy) {
         writer.byte(kind_of(&entry.value));
         writer.string(&entry.key);
         put_value(writer, &entry.value);
-        if writer.has_failed() {
-            return;
-        }
-    }
+        !writer.has_failed()
+    });
 }

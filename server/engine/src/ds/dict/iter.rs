@@ -3,6 +3,8 @@
 use std::iter::FusedIterator;
 use std::slice;
 
+use triomphe::Arc;
+
 use super::Entry;
 use super::node::Node;
 
@@ -42,6 +44,20 @@ impl<'a, E: Entry> Iterator for Iter<'a, E> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
+    }
+}
+
+/// Visits all entries below `node` and lets go of each leaf once it has been visited; false when `visit` ended it.
+pub(super) fn consume<E: Entry>(node: Node<E>, visit: &mut dyn FnMut(&E) -> bool) -> bool {
+    match node {
+        Node::Empty => true,
+        Node::Leaf { leaf, .. } => leaf.entries().iter().all(visit),
+        Node::Inner { children, .. } => {
+            // The inner node goes before its children are visited: whoever shares it has it alone from here on, and
+            // copies only the leaves that are still to come.
+            let children = Arc::try_unwrap(children).unwrap_or_else(|shared| (*shared).clone());
+            children.into_iter().all(|child| consume(child, visit))
+        }
     }
 }
 

@@ -263,6 +263,12 @@ impl<E: Entry> Dict<E> {
         Iter::new(&self.root)
     }
 
+    /// Visits all entries in the order of [`Dict::iter`] and lets go of each leaf once it has been visited, so that a
+    /// dict that shares it need not copy it any more. Ends early when `visit` says false.
+    pub fn consume(self, visit: &mut dyn FnMut(&E) -> bool) {
+        iter::consume(self.root, visit);
+    }
+
     /// The entry at `rank` in the order of [`Dict::iter`]; `None` at `len` or beyond.
     pub fn at_rank(&self, rank: usize) -> Option<&E> {
         let (leaf, at) = self.root.leaf_at_rank(rank)?;

@@ -430,3 +430,23 @@ fn a_dict_is_small_and_an_empty_one_free() {
     dict.clear();
     assert_eq!((dict.len(), dict.heap_size()), (0, 0));
 }
+
+#[test]
+fn what_a_consumed_snapshot_has_left_behind_is_not_copied() {
+    let mut dict = filled(0..20_000, u64::MAX);
+    let before: HashSet<_> = dict.leaves().into_iter().collect();
+    let mut visited = Vec::new();
+    dict.clone().consume(&mut |pair| {
+        visited.push(pair.key.clone());
+        if visited.len() == 10_000 {
+            // Their leaves have gone, all but the one at hand: they are changed where they are.
+            for key in &visited[..9_000] {
+                dict.get_mut(key).expect("it is there").value = 0;
+            }
+        }
+        true
+    });
+    assert_eq!(visited.len(), 20_000);
+    let copied = dict.leaves().iter().filter(|leaf| !before.contains(*leaf)).count();
+    assert!(copied <= 1, "{copied} leaves were copied");
+}

@@ -32,7 +32,7 @@ fn databases(keys: &[(usize, &str, Value, Option<i64>)]) -> Vec<Db> {
 fn saved(dbs: &[Db], aux: &Aux) -> Vec<u8> {
     let snapshot = Snapshot::of(dbs.to_vec());
     let mut file = Vec::new();
-    save(&snapshot, aux, true, &mut file).expect("a Vec takes everything");
+    save(snapshot, aux, true, &mut file).expect("a Vec takes everything");
     file
 }
 

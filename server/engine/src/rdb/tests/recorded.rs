@@ -166,7 +166,7 @@ fn how_often_and_how_recently_keys_were_used_is_saved() {
         keyspace.replace_dbs(loaded.dbs);
 
         let mut file = Vec::new();
-        save(&keyspace.snapshot(0, 0), &Aux::default(), true, &mut file).expect("a Vec takes everything");
+        save(keyspace.snapshot(0, 0), &Aux::default(), true, &mut file).expect("a Vec takes everything");
         let again =
             load(&file, &options(&config), &mut |_, _| {}).map_err(|e| e.to_string()).expect("our own");
         assert_eq!(again.aux.created_at_s, loaded.aux.created_at_s);
