@@ -30,6 +30,8 @@ const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 const READ_BYTES_PER_TURN_IN_ALL: u64 = 64 << 20;
 /// Requests executed for one connection in one turn.
 const REQUESTS_PER_TURN: usize = 16 * 1024;
+/// Arguments for which there is always room.
+const ARGS_KEPT: usize = 4096;
 /// Microseconds of active expiry in one cron at `active-expire-effort` 1: a quarter of the time, as in Redis.
 const EXPIRE_US_PER_CRON: u64 = 25_000;
 
@@ -413,7 +415,7 @@ impl Executor {
             if !args.is_empty() {
                 self.engine.execute(&mut attending!(self), slot, Args::new(&args));
             }
-            self.args = recycle(args);
+            self.args = kept(args);
             inbox.consume(consumed);
             *requests -= 1;
             return Received::Executed;
@@ -443,7 +445,7 @@ impl Executor {
             executed += 1;
         }
         *requests -= executed;
-        self.args = recycle(slices);
+        self.args = kept(slices);
         inbox.consume(executed_bytes);
         let decoded_all = executed == count && inline.is_none();
         if !decoded_all {
@@ -637,6 +639,11 @@ impl Executor {
         traffic.sampled_output = traffic.output_bytes;
         traffic.sampled_commands = commands;
     }
+}
+
+/// The room for arguments, to be used again; that of a huge command is given back.
+fn kept(args: Vec<&[u8]>) -> Vec<&'static [u8]> {
+    if args.capacity() > ARGS_KEPT { Vec::new() } else { recycle(args) }
 }
 
 /// Where connections come in.
