@@ -99,7 +99,7 @@ fn damage(disk: &SimDisk, input: &mut Input<'_>) {
                 bytes[usize::from(input.byte() % 48) + 16] = input.byte();
                 reseal_segment(&mut bytes);
             }
-            6 if bytes.len() > at % 4096 * 8 + 40 => {
+            6 if bytes.len() >= 64 && bytes.len() > at % 4096 * 8 + 40 => {
                 let record = at % 4096 * 8;
                 bytes[record + usize::from(input.byte() % 40)] = input.byte();
                 reseal_record(&mut bytes, record);
