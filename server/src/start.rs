@@ -131,7 +131,7 @@ fn random_seed() -> u64 {
 }
 
 /// Opens every listening socket of the configuration.
-fn listen(config: &Config) -> Result<Vec<Listener>> {
+pub fn listen(config: &Config) -> Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     if config.port != 0 {
         for address in &config.bind {

@@ -75,6 +75,7 @@ impl Engine {
             deliveries: Vec::new(),
             over_soft_limit: Default::default(),
             turn_us: 0,
+            ahead_since: None,
             clock_us: 0,
             sleep_us: 0,
             key_positions: Vec::new(),
@@ -92,13 +93,22 @@ impl Engine {
         Self { keys, shared, scripts, seed, applier: Box::new(applier) }
     }
 
-    /// Starts a turn of the event loop. The engine's clock never goes back, whatever `now_ms` says.
+    /// Starts a turn of the event loop. The engine's clock never goes back, whatever `now_ms` says: while the wall
+    /// clock is behind (somebody has set it back), the engine's goes on with the monotonic one.
     pub fn begin_turn(&mut self, now_ms: i64, monotonic_us: u64) {
-        self.shared.now_ms = self.shared.now_ms.max(now_ms);
-        self.shared.turn_us = monotonic_us;
-        self.shared.clock_us = monotonic_us;
-        self.keys.set_now(self.shared.now_ms);
-        self.shared.effects.set_time(self.shared.now_ms);
+        let shared = &mut self.shared;
+        if now_ms >= shared.now_ms {
+            shared.now_ms = now_ms;
+            shared.ahead_since = None;
+        } else {
+            let (since_ms, since_us) = *shared.ahead_since.get_or_insert((shared.now_ms, monotonic_us));
+            let elapsed_ms = (monotonic_us.saturating_sub(since_us) / 1000) as i64;
+            shared.now_ms = shared.now_ms.max(since_ms.saturating_add(elapsed_ms));
+        }
+        shared.turn_us = monotonic_us;
+        shared.clock_us = monotonic_us;
+        self.keys.set_now(shared.now_ms);
+        shared.effects.set_time(shared.now_ms);
     }
 
     /// A new connection.

@@ -110,3 +110,19 @@ fn a_unit_that_has_written_too_much_writes_no_more() {
     assert_eq!(server.run(a, "DEL k1"), ":1\r\n", "the next one is another unit");
     assert_eq!(server.replica().engine.keys.dbs()[0].len(), 83);
 }
+
+#[test]
+fn time_goes_on_after_the_wall_clock_was_set_back() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    let start_ms = server.now_ms;
+    server.send(a, &[b"SET", b"k", b"v", b"PX", b"500"]);
+    // An hour back; 600 ms pass, of which the wall clock tells nothing useful.
+    for step in 0..=6u64 {
+        server.engine.begin_turn(start_ms - 3_600_000, 1_000_000 + step * 100_000);
+    }
+    assert_eq!(server.engine.shared.now_ms, start_ms + 600);
+    // Once it has caught up it leads again.
+    server.engine.begin_turn(start_ms + 10_000, 9_000_000);
+    assert_eq!(server.engine.shared.now_ms, start_ms + 10_000);
+}

@@ -59,6 +59,8 @@ pub struct Shared {
     pub over_soft_limit: BTreeSet<Slot>,
     /// The host's monotonic clock when the turn began.
     pub turn_us: u64,
+    /// The wall clock is behind the engine's since then: the engine's time and the monotonic clock at that moment.
+    pub ahead_since: Option<(i64, u64)>,
     /// The host's monotonic clock when the last command ended.
     pub clock_us: u64,
     /// How long the host is going to sleep for the running command (DEBUG SLEEP); counts as its run time.

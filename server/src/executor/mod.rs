@@ -143,16 +143,7 @@ impl Executor {
     /// Puts the parts together; runs when [`Executor::run`] is called.
     pub fn new(parts: Parts) -> Self {
         let Parts { engine, host, journal, snapshots, listeners, ready, config_file, stop, services } = parts;
-        let listeners = listeners
-            .into_iter()
-            .enumerate()
-            .map(|(i, listener)| {
-                let token = Token::new(LISTENER_TOKENS + i, Arc::clone(&ready));
-                token.list();
-                let waker = Waker::from(Arc::clone(&token));
-                (listener, token, waker)
-            })
-            .collect();
+        let listeners = Self::with_tokens(listeners, &ready);
         let released = engine.shared.released;
         let shared = Rc::clone(&host.shared);
         Self {
@@ -184,6 +175,17 @@ impl Executor {
             log_base_bytes: 0,
             figures: Traffic::default(),
         }
+    }
+
+    /// Listeners with their wakers, to be looked at in the next turn.
+    fn with_tokens(listeners: Vec<Listener>, ready: &Arc<Ready>) -> Vec<(Listener, Arc<Token>, Waker)> {
+        let with_token = |(i, listener)| {
+            let token = Token::new(LISTENER_TOKENS + i, Arc::clone(ready));
+            token.list();
+            let waker = Waker::from(Arc::clone(&token));
+            (listener, token, waker)
+        };
+        listeners.into_iter().enumerate().map(with_token).collect()
     }
 
     /// Turns until the server ends.

@@ -12,7 +12,7 @@ use cairn_storage::snapshot::{SnapshotDir, write_file_atomically};
 use super::{Executor, Exit, Traffic, now_ms};
 use crate::journal::{LocalJournal, Retention};
 use crate::snapshots;
-use crate::start::sync_policy;
+use crate::start::{listen, sync_policy};
 
 /// A shutdown under way: commands are taken no more, what was appended becomes safe, then the process ends.
 pub(super) struct Shutdown {
@@ -219,7 +219,26 @@ impl Executor {
                 Err(error) => tracing::error!("snapshots stay where they were: {error}"),
             }
         }
+        if changed(DirectiveId::port) || changed(DirectiveId::bind) {
+            self.listen_anew();
+        }
         self.switch_log_if_due();
+    }
+
+    /// CONFIG SET port, bind: other listening sockets. Connections stay. When the new sockets cannot be had, nobody new gets
+    /// in until the next CONFIG SET; those who are connected can do that.
+    fn listen_anew(&mut self) {
+        // The old ones go first: some of the new may have the same address.
+        let old = std::mem::take(&mut self.listeners);
+        drop(old);
+        match listen(&self.engine.shared.config) {
+            Ok(listeners) => {
+                tracing::info!(port = self.engine.shared.config.port, "listening anew");
+                self.listeners = Self::with_tokens(listeners, &self.ready);
+                self.shared.borrow_mut().facts.tcp_port = self.engine.shared.config.port;
+            }
+            Err(error) => tracing::error!("not listening any more: {error:#}; CONFIG SET port or bind again"),
+        }
     }
 
     /// Turns the log on or off as `appendonly` says, once no snapshot is being written.
@@ -361,10 +380,12 @@ impl Executor {
     /// Goes on with a shutdown. `Some` when everything is safe.
     pub(super) fn poll_shutdown(&mut self) -> Option<Exit> {
         let shutdown = self.shutdown.as_mut()?;
-        if self.released < self.engine.shared.effects.newest_seq() && self.journal.is_some() {
+        let pending = self.released < self.engine.shared.effects.newest_seq() && self.journal.is_some();
+        // With FORCE a full disk, which releases nothing, does not keep the process.
+        if pending && !shutdown.force {
             return None;
         }
-        if shutdown.save {
+        if shutdown.save && !pending {
             if self.snapshots.running() {
                 return None;
             }

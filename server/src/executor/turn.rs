@@ -89,7 +89,9 @@ impl Executor {
         tokens.extend(self.deferred.drain(..));
         for (i, &token) in tokens.iter().enumerate() {
             if token >= LISTENER_TOKENS {
-                self.listeners[token - LISTENER_TOKENS].1.taken();
+                // A listener that has been replaced may have left its token behind.
+                let Some((_, listed, _)) = self.listeners.get(token - LISTENER_TOKENS) else { continue };
+                listed.taken();
                 // Otherwise the next cron looks again.
                 if accepting {
                     self.accept(token - LISTENER_TOKENS);

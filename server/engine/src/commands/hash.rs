@@ -4,7 +4,7 @@ mod read;
 mod write;
 
 use crate::command::Command;
-pub(super) use read::random_count;
+pub(super) use read::{check_drawn, random_count};
 
 /// Every command of the family.
 pub(super) const COMMANDS: &[&Command] = &[

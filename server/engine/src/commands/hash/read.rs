@@ -258,6 +258,7 @@ fn hrandfield(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx.reply.array(0);
         return Ok(());
     };
+    check_drawn(count)?;
     let resp3 = cx.reply.resp == cairn_proto::Resp::V3;
     let reply = &mut *cx.reply;
     let returned = match usize::try_from(count) {
@@ -293,6 +294,17 @@ pub(in crate::commands) fn random_count(args: Args<'_>) -> CommandResult<i64> {
         .into()),
         count => Ok(count),
     }
+}
+
+/// A negative count draws with repetition, so that nothing but this bounds the reply: Redis fills its memory.
+const DRAWN_MAX: u64 = 1 << 24;
+
+/// Refuses to draw so many elements with repetition.
+pub(in crate::commands) fn check_drawn(count: i64) -> CommandResult {
+    if count < 0 && count.unsigned_abs() > DRAWN_MAX {
+        return Err("ERR value is out of range".into());
+    }
+    Ok(())
 }
 
 /// Replies with one part of every pair.

@@ -3,7 +3,7 @@
 use super::find;
 use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ, READ_DELETE};
-use crate::commands::hash::random_count;
+use crate::commands::hash::{check_drawn, random_count};
 use crate::context::Context;
 use crate::ds::Member;
 use crate::error::{CommandError, CommandResult};
@@ -121,6 +121,7 @@ fn srandmember(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         reply.array(0);
         return Ok(());
     };
+    check_drawn(count)?;
     match usize::try_from(count) {
         Ok(count) => {
             reply.array(count.min(len));

@@ -225,6 +225,7 @@ fn random_members(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             return Ok(());
         }
     };
+    crate::commands::hash::check_drawn(wanted)?;
     let len = set.len();
     let reply = &mut *cx.reply;
     if wanted < 0 {
