@@ -17,9 +17,12 @@ use crate::log::{LogError, remove_temporaries};
 /// Bytes collected before they are written.
 const BUFFER_LEN: usize = 256 * 1024;
 
-/// A long file is synced every so many bytes. One sync of gigabytes at the end would make the log's own syncs wait
-/// behind it (Redis does the same under `rdb-save-incremental-fsync`, with this figure).
-const SYNC_EVERY: u64 = 4 * 1024 * 1024;
+/// A long file is on its way to the disk every so many bytes, without waiting for it: whoever writes holds a snapshot,
+/// which costs memory for as long as it lasts.
+const WRITE_BACK_EVERY: u64 = 4 * 1024 * 1024;
+
+/// And it is synced every so many bytes. One sync of gigabytes at the end would make the log's own syncs wait behind it.
+const SYNC_EVERY: u64 = 128 * 1024 * 1024;
 
 /// A directory of snapshot files.
 #[derive(Clone)]
@@ -48,6 +51,8 @@ pub struct SnapshotWriter {
     /// Bytes in the file, those in the buffer not counted.
     written: u64,
     synced: u64,
+    /// On their way to the disk.
+    written_back: u64,
     /// Whether a write or sync has failed; then it cannot be committed.
     failed: bool,
     committed: bool,
@@ -98,6 +103,7 @@ impl SnapshotDir {
             buffer: Vec::with_capacity(BUFFER_LEN),
             written: 0,
             synced: 0,
+            written_back: 0,
             failed: false,
             committed: false,
         })
@@ -174,6 +180,10 @@ impl SnapshotWriter {
         written?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
+        if self.written - self.written_back >= WRITE_BACK_EVERY {
+            self.file.start_writing_back(self.written_back, self.written - self.written_back);
+            self.written_back = self.written;
+        }
         if self.written - self.synced >= SYNC_EVERY { self.sync() } else { Ok(()) }
     }
 

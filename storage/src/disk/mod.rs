@@ -80,6 +80,10 @@ pub trait DiskFile: Send + Sync {
     /// [module](self) for what a failure means.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Asks for these bytes to be on their way to the disk, without waiting for it. Says nothing about what survives;
+    /// it only leaves less to wait for to the next [`sync_data`](DiskFile::sync_data).
+    fn start_writing_back(&self, _offset: u64, _len: u64) {}
+
     /// Gives the file real blocks for its first `len` bytes and at least that length; new bytes are zero, old ones
     /// stay. Afterwards writes in that range neither run out of room nor change metadata.
     fn preallocate(&self, len: u64) -> io::Result<()>;

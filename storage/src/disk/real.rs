@@ -128,6 +128,12 @@ impl DiskFile for RealFile {
         self.0.sync_data()
     }
 
+    fn start_writing_back(&self, offset: u64, len: u64) {
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else { return };
+        // SAFETY: the descriptor is open for as long as `self` is. A failure is no loss: this is only a hint.
+        unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+
     fn preallocate(&self, len: u64) -> io::Result<()> {
         if self.allocate(len)? {
             return Ok(());
