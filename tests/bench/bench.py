@@ -268,8 +268,9 @@ def longest_ping(server, seconds, stop):
 
 
 def under_load(server, seconds, snapshot):
+    """The load of the other figures: redis-benchmark with 50 clients that overwrite random keys."""
     load = subprocess.Popen(
-        ["redis-benchmark", "-p", str(server.port), "-t", "set", "-n", "100000000", "-c", "10", "-P", "4", "-d", "64",
+        ["redis-benchmark", "-p", str(server.port), "-t", "set", "-n", "100000000", "-c", "50", "-P", "1", "-d", "64",
          "-r", "2000000", "-q"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(1)
     stop = threading.Event()
