@@ -1,7 +1,10 @@
 //! What the engine asks of the world around it.
 
+use std::sync::Arc;
+
 use crate::busy::Busy;
 use crate::client::Slot;
+use crate::cluster::{ClusterRequest, ClusterView};
 use crate::error::CommandError;
 
 /// The outside of the engine: the server in production, a small fake in tests.
@@ -22,6 +25,10 @@ pub trait Host {
     fn serve_while_busy(&mut self, _busy: &mut Busy<'_>) {}
     /// Figures that only the host has, for INFO, ROLE, LASTSAVE.
     fn facts(&self) -> Facts;
+    /// The cluster that this process is a node of; `None` for a single server.
+    fn cluster(&self) -> Option<Arc<ClusterView>> {
+        None
+    }
 }
 
 /// The level of a log line; the names are redis.conf's.
@@ -57,6 +64,8 @@ pub enum Request {
     /// WAITAOF, or anything else that waits for the local disk: [`crate::Engine::answer_synced`] when `position`
     /// is synced. It may have given up by then.
     WaitSynced { client: Slot, position: u64 },
+    /// Something for the cluster to do; the client waits for [`crate::Engine::answer`].
+    Cluster { client: Slot, request: ClusterRequest },
     /// DEBUG SLEEP: stop everything for so long.
     Sleep { microseconds: u64 },
     /// Stop the process at once, as a crash would (DEBUG SEGFAULT, PANIC …).

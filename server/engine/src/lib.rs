@@ -22,6 +22,7 @@ pub mod args;
 pub mod busy;
 pub mod by_key;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod commands;
 pub mod config;

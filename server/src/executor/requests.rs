@@ -87,6 +87,9 @@ impl Executor {
                         self.wait_synced.push((position, client));
                     }
                 }
+                Request::Cluster { client, request: _ } => {
+                    self.answer_error(client, "ERR This instance has cluster support disabled");
+                }
                 Request::Sleep { microseconds } => std::thread::sleep(Duration::from_micros(microseconds)),
                 Request::Crash => std::process::abort(),
             }

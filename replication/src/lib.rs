@@ -1,0 +1,3 @@
+//! Replication (under construction): see `handle` for the executor's end.
+pub mod snapshot;
+pub mod types;
