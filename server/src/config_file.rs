@@ -236,8 +236,8 @@ mod tests {
             ),
             (
                 "tls-port 6380",
-                "my.conf:1: directive 'tls-port' is not supported: Cairn does not speak TLS; put a TLS proxy in \
-                 front of it",
+                "my.conf:1: directive 'tls-port' is not supported: Cairn does not speak TLS with clients; put a TLS \
+                 proxy in front of it",
             ),
             (
                 "include missing-file.conf",

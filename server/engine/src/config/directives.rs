@@ -3,12 +3,12 @@
 
 use super::directive::{Changes, Directive, Effect, Group, dashed, directives, is_many, replace};
 use super::kinds::{
-    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, NotifyLetters, OPTIONAL, OomScores,
-    Percentiles, SaveRules, ShutdownWords, TEXT, Word, YesNo, int, memory, octal, one_of,
+    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, NodeAddresses, NotifyLetters, OPTIONAL,
+    OomScores, Percentiles, SaveRules, ShutdownWords, TEXT, Word, YesNo, int, memory, octal, one_of,
 };
 use super::values::{
-    AppendFsync, LogLevel, MaxmemoryPolicy, MemoryShare, NotifyFlags, OutputBufferLimits, ProtectedAction,
-    SaveRule, ShutdownFlags,
+    AppendFsync, ClusterRedirect, LogLevel, MaxmemoryPolicy, MemoryShare, NodeAddress, NotifyFlags,
+    OutputBufferLimits, ProtectedAction, SaveRule, ShutdownFlags,
 };
 
 const INT: i128 = i32::MAX as i128;
@@ -277,8 +277,60 @@ directives! {
     }
 
     Cluster {
-        /// Be a node of a group; this version serves as a single node only.
-        cluster_enabled: bool = false, Checked(YesNo, no_cluster), AtStart;
+        /// Be a node of a group of nodes that keep the same data.
+        cluster_enabled: bool = false, YesNo, AtStart;
+        /// `host:port,host:port,…`: the nodes of a new group, by their clients' ports; empty = wait for CLUSTER MEET.
+        cluster_peers: Vec<NodeAddress> = Vec::new(), NodeAddresses, AtStart;
+        /// Port for the other nodes; 0 = `port` + 10000.
+        cluster_port: u16 = 0, int(0, 65535), AtStart;
+        /// Milliseconds of silence after which a node counts as gone (Redis: 15000).
+        cluster_node_timeout: u64 = 1000, int(100, INT), AtStart;
+        /// What a node that does not lead does with commands for the leader: proxy (pass them on) or moved (-MOVED).
+        cluster_redirect: ClusterRedirect = ClusterRedirect::Proxy, one_of(), Live;
+        /// What the nodes prove to each other that they know; empty = nothing.
+        cluster_secret: String = String::new(), OPTIONAL, AtStart;
+        /// Address under which this node is listed; empty = the one that it listens on.
+        cluster_announce_ip: String = String::new(), OPTIONAL, AtStart;
+        /// Port under which this node is listed; 0 = `port`.
+        cluster_announce_port: u16 = 0, int(0, 65535), AtStart;
+        /// Port for the other nodes under which this node is listed; 0 = `cluster-port`.
+        cluster_announce_bus_port: u16 = 0, int(0, 65535), AtStart;
+        /// The name of the group for SENTINEL.
+        sentinel_master_name: String = "mymaster".to_owned(), Checked(TEXT, master_name), Live;
+        /// Encrypt what the nodes send to each other, and check their certificates.
+        tls_cluster: bool = false, YesNo, AtStart;
+        /// File with this node's certificate, for `tls-cluster`.
+        tls_cert_file: String = String::new(), OPTIONAL, AtStart;
+        /// File with the key of this node's certificate.
+        tls_key_file: String = String::new(), OPTIONAL, AtStart;
+        /// File with the certificates that the other nodes' certificates must be signed by.
+        tls_ca_cert_file: String = String::new(), OPTIONAL, AtStart;
+        /// File of the group's members; Cairn keeps them in its log.
+        cluster_config_file: String = "nodes.conf".to_owned(), TEXT, AtStart, NoEffect;
+        /// Refuse everything while some slots are nobody's; all slots are one leader's.
+        cluster_require_full_coverage: bool = true, YesNo, Live, NoEffect;
+        /// Answer reads while the group is down; clients ask for that with READONLY.
+        cluster_allow_reads_when_down: bool = false, YesNo, Live, NoEffect;
+        /// Serve sharded channels while the group is down.
+        cluster_allow_pubsubshard_when_down: bool = true, YesNo, Live, NoEffect;
+        /// Let replicas move to another master; there is one.
+        cluster_allow_replica_migration: bool = true, YesNo, Live, NoEffect;
+        /// Replicas that a master keeps when others move away.
+        cluster_migration_barrier: u32 = 1, int(0, INT), Live, NoEffect;
+        /// Age of data, in time-outs, from which a replica does not take over; here it must have everything.
+        cluster_replica_validity_factor: u32 = 10, int(0, INT), Live, NoEffect (alias "cluster-slave-validity-factor");
+        /// Never let this node take over.
+        cluster_replica_no_failover: bool = false, YesNo, Live, NoEffect (alias "cluster-slave-no-failover");
+        /// Bytes that may wait to be sent to another node.
+        cluster_link_sendbuf_limit: u64 = 0, memory(0, LONG), Live, NoEffect;
+        /// Host name under which this node is listed.
+        cluster_announce_hostname: String = String::new(), OPTIONAL, Live, NoEffect;
+        /// Name of this node for people.
+        cluster_announce_human_nodename: String = String::new(), OPTIONAL, Live, NoEffect;
+        /// TLS port under which this node is listed.
+        cluster_announce_tls_port: u16 = 0, int(0, 65535), Live, NoEffect;
+        /// Which of a node's names clients are sent to.
+        cluster_preferred_endpoint_type: &'static str = "ip", Word(&["ip", "hostname", "unknown-endpoint"]), Live, NoEffect;
     }
 
     Replication {
@@ -376,8 +428,9 @@ fn no_defrag(wanted: &bool) -> Result<(), &'static str> {
     if *wanted { Err(REFUSAL) } else { Ok(()) }
 }
 
-fn no_cluster(wanted: &bool) -> Result<(), &'static str> {
-    if *wanted { Err("this version of Cairn serves as a single node only") } else { Ok(()) }
+#[allow(clippy::ptr_arg, reason = "the signature of Checked")]
+fn master_name(name: &String) -> Result<(), &'static str> {
+    if name.is_empty() { Err("the group needs a name") } else { Ok(()) }
 }
 
 fn no_replicas(wanted: &u32) -> Result<(), &'static str> {

@@ -4,7 +4,8 @@
 use std::marker::PhantomData;
 
 use super::values::{
-    Choice, MemoryShare, NotifyFlags, OutputBufferLimit, OutputBufferLimits, SaveRule, ShutdownFlags,
+    Choice, MemoryShare, NodeAddress, NotifyFlags, OutputBufferLimit, OutputBufferLimits, SaveRule,
+    ShutdownFlags,
 };
 use super::words::{format_memory, parse_integer, parse_memory, quote};
 
@@ -338,6 +339,40 @@ impl Kind for Addresses {
         }
         let args = if value.is_empty() { "\"\"".to_owned() } else { self.format(value) };
         vec![Line { args, keep: true }]
+    }
+}
+
+/// Nodes, with commas between them; one word, so that it is one argument of a shell.
+pub(super) struct NodeAddresses;
+
+impl Kind for NodeAddresses {
+    type Value = Vec<NodeAddress>;
+
+    fn parse(&self, words: &[&str], _: &Vec<NodeAddress>) -> Result<Vec<NodeAddress>, Refusal> {
+        let list = single(words)?;
+        if list.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut nodes = Vec::new();
+        for word in list.split(',') {
+            let node = NodeAddress::parse(word.trim()).ok_or_else(|| format!("'{word}' is not host:port"))?;
+            if nodes.contains(&node) {
+                return Err(format!("'{node}' is listed twice"));
+            }
+            nodes.push(node);
+        }
+        Ok(nodes)
+    }
+
+    fn format(&self, value: &Vec<NodeAddress>) -> String {
+        value.iter().map(NodeAddress::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    fn lines(&self, value: &Vec<NodeAddress>, default: &Vec<NodeAddress>) -> Vec<Line> {
+        if value.is_empty() {
+            return Vec::new();
+        }
+        vec![Line { args: quote(self.format(value).as_bytes()), keep: value != default }]
     }
 }
 

@@ -60,6 +60,16 @@ impl Loader {
                           run it under systemd or in a container";
             return Err(LoadError::Contradiction(remedy));
         }
+        let Config { cluster_enabled, cluster_peers, tls_cluster, .. } = &self.config;
+        if !cluster_enabled && !cluster_peers.is_empty() {
+            // Serving alone, it would acknowledge writes that no other node has.
+            return Err(LoadError::Contradiction("'cluster-peers' needs 'cluster-enabled yes'"));
+        }
+        let Config { tls_cert_file, tls_key_file, tls_ca_cert_file, .. } = &self.config;
+        if *tls_cluster && [tls_cert_file, tls_key_file, tls_ca_cert_file].into_iter().any(String::is_empty) {
+            let remedy = "'tls-cluster yes' needs 'tls-cert-file', 'tls-key-file' and 'tls-ca-cert-file'";
+            return Err(LoadError::Contradiction(remedy));
+        }
         Ok(self.config)
     }
 
@@ -110,7 +120,7 @@ fn not_a_directive(name: &[u8]) -> Result<(), LoadError> {
         return Err(LoadError::Unsupported { name: name.to_owned(), instead });
     }
     if name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"tls-")) {
-        let instead = "Cairn does not speak TLS; put a TLS proxy in front of it";
+        let instead = "Cairn does not speak TLS with clients; put a TLS proxy in front of it";
         return Err(LoadError::Unsupported { name: shown(name).into_owned(), instead });
     }
     if name.contains(&b'.') {

@@ -26,8 +26,8 @@ pub use directives::{Config, DIRECTIVES, DirectiveId};
 pub use load::{LoadError, Loader};
 pub use rewrite::rewrite;
 pub use values::{
-    AppendFsync, LogLevel, MaxmemoryPolicy, MemoryShare, NotifyFlags, Origin, OutputBufferLimit,
-    OutputBufferLimits, ProtectedAction, SaveRule, ShutdownFlags,
+    AppendFsync, ClusterRedirect, LogLevel, MaxmemoryPolicy, MemoryShare, NodeAddress, NotifyFlags, Origin,
+    OutputBufferLimit, OutputBufferLimits, ProtectedAction, SaveRule, ShutdownFlags,
 };
 
 use crate::glob;

@@ -73,6 +73,47 @@ impl ProtectedAction {
     }
 }
 
+/// What a node that does not lead does with commands for the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterRedirect {
+    /// Passes them on, so that every client works with every node.
+    Proxy,
+    /// Answers with -MOVED, which clients for Redis Cluster follow.
+    Moved,
+}
+
+/// Where a node's clients connect.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeAddress {
+    /// A name or an address, without the brackets of IPv6.
+    pub host: String,
+    pub port: u16,
+}
+
+impl NodeAddress {
+    /// Reads `host:port` or `[::1]:port`. `None` when it is not that, or the port is 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = match host.strip_prefix('[') {
+            Some(host) => host.strip_suffix(']')?,
+            // Without brackets nobody can tell which colon ends the address.
+            None if host.contains(':') => return None,
+            None => host,
+        };
+        let well_formed = !host.is_empty() && !host.contains([' ', ',', '[', ']']);
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        let port = port.parse().ok().filter(|port| *port != 0 && digits)?;
+        well_formed.then(|| Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for NodeAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
 /// Where a client's connection comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -103,6 +144,10 @@ impl Choice for MaxmemoryPolicy {
 impl Choice for AppendFsync {
     const ALL: &'static [(&'static str, Self)] =
         &[("everysec", Self::Everysec), ("always", Self::Always), ("no", Self::No)];
+}
+
+impl Choice for ClusterRedirect {
+    const ALL: &'static [(&'static str, Self)] = &[("proxy", Self::Proxy), ("moved", Self::Moved)];
 }
 
 impl Choice for LogLevel {

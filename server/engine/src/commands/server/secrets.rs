@@ -23,7 +23,7 @@ pub(super) fn shown<'a>(command: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
         }
         "config|set" => {
             for at in (2..shown.len().saturating_sub(1)).step_by(2) {
-                if args.is(at, "requirepass") {
+                if args.is(at, "requirepass") || args.is(at, "cluster-secret") {
                     shown[at + 1] = REDACTED;
                 }
             }
@@ -46,6 +46,7 @@ mod tests {
             ("hello 3 setname n auth u p", "hello 3 setname n auth (redacted) (redacted)"),
             ("hello 3 auth u", "hello 3 auth u"),
             ("config set port 1 requirepass x", "config set port 1 requirepass (redacted)"),
+            ("config set cluster-secret x", "config set cluster-secret (redacted)"),
             ("get k", "get k"),
         ] {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
