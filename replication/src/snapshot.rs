@@ -13,3 +13,18 @@ pub struct Received {
     /// The content, mapped.
     pub content: Bytes,
 }
+
+/// A snapshot's content, as openraft hands it around without looking inside.
+pub enum SnapshotData {
+    /// A complete file of this node, mapped: it can be sent.
+    Stored(Bytes),
+    /// A file that the leader has sent: it can be installed.
+    Arrived {
+        file: SnapshotWriter,
+        /// The content, mapped.
+        content: Bytes,
+    },
+}
+
+/// What openraft calls a snapshot.
+pub type Snapshot = openraft::type_config::alias::SnapshotOf<crate::types::TypeConfig, SnapshotData>;
