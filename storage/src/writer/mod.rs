@@ -34,7 +34,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::log::{Log, LogError, LogReader, Record, SegmentInfo, SpareFile, SyncOutcome};
+use self::worker::Worker;
+use crate::log::{Kind, Log, LogError, LogReader, Record, SegmentInfo, SpareFile, SyncOutcome};
 
 /// How long a full disk is left alone before the next attempt.
 pub const FULL_RETRY: Duration = Duration::from_millis(500);
@@ -106,18 +107,81 @@ pub enum WriterError {
     Failed(String),
 }
 
+/// One record to be written; see [`LogWriter::submit`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// An entry. Its index must be the last one plus 1, its term at least the last entry's.
+    Entry {
+        /// Its index.
+        index: u64,
+        /// The term that it was made in.
+        term: u64,
+        /// Its payload.
+        payload: Bytes,
+    },
+    /// The newest vote: bytes of no meaning to the log.
+    Vote(Bytes),
+    /// Entries after this one do not count any more.
+    TruncateAfter(u64),
+    /// Everything up to this entry, and beyond the last one, is given up: the next entry is the one after it.
+    Restart(u64),
+}
+
+/// What has to have happened before somebody who waits is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// What the policy promises for an entry: a write or a sync.
+    Released,
+    /// A sync, whatever the policy.
+    Synced,
+}
+
+/// Told, from the writer's thread, when records are as safe as was asked for, or that the log has failed (with the cause).
+/// Must be quick and must not call back.
+pub type Completion = Box<dyn FnOnce(Result<(), String>) + Send>;
+
 /// Handle of the log-writer thread. Dropping it writes and syncs what is queued, and waits for that.
 pub struct LogWriter {
     shared: Arc<Shared>,
     reader: LogReader,
-    thread: Option<JoinHandle<()>>,
+    engine: Engine,
 }
 
-/// An entry on its way.
+/// Who does the work.
+enum Engine {
+    Thread(Option<JoinHandle<()>>),
+    Manual(Box<Mutex<Worker>>),
+}
+
+/// A record on its way.
 struct Queued {
+    kind: Kind,
     index: u64,
     term: u64,
     payload: Bytes,
+    then: Option<Waiting>,
+}
+
+/// Somebody who waits for a record and all before it.
+struct Waiting {
+    until: Until,
+    done: Completion,
+}
+
+impl Queued {
+    fn entry(index: u64, term: u64, payload: Bytes) -> Queued {
+        Queued { kind: Kind::Entry, index, term, payload, then: None }
+    }
+
+    fn new(op: Op) -> Queued {
+        let (kind, index, payload) = match op {
+            Op::Entry { index, term, payload } => return Queued::entry(index, term, payload),
+            Op::Vote(vote) => (Kind::Vote, 0, vote),
+            Op::TruncateAfter(index) => (Kind::Truncate, index, Bytes::new()),
+            Op::Restart(index) => (Kind::Purge, index, Bytes::new()),
+        };
+        Queued { kind, index, term: 0, payload, then: None }
+    }
 }
 
 /// What the two threads and the callers share. Locks are taken in the order `log`, `inbox`; whoever has the inbox
@@ -130,6 +194,9 @@ struct Shared {
     /// Callers of `flush_and_sync` wait here.
     flushed: Condvar,
     notify: Box<dyn Fn() + Send + Sync>,
+    /// Told when a turn is due, if there is no thread that waits for it.
+    wake: Option<Box<dyn Fn() + Send + Sync>>,
+    clock: fn() -> Instant,
     policy: AtomicU8,
     written: AtomicU64,
     synced: AtomicU64,
@@ -148,6 +215,8 @@ struct Shared {
 #[derive(Default)]
 struct Inbox {
     entries: VecDeque<Queued>,
+    /// A note for the next group.
+    committed: Option<u64>,
     purge: Option<u64>,
     /// What the second thread has done.
     outcome: Option<SyncOutcome>,
@@ -169,32 +238,82 @@ impl LogWriter {
     /// must not call back.
     pub fn start(log: Log, policy: SyncPolicy, notify: Box<dyn Fn() + Send + Sync>) -> LogWriter {
         let reader = log.reader();
-        let shared = Arc::new(Shared {
-            written: AtomicU64::new(log.last_index()),
-            synced: AtomicU64::new(log.synced_index()),
-            log: Mutex::new(log),
-            inbox: Mutex::new(Inbox::default()),
-            arrived: Condvar::new(),
-            flushed: Condvar::new(),
-            notify,
-            policy: AtomicU8::new(policy as u8),
-            queued_bytes: AtomicU64::new(0),
-            full_since_us: AtomicU64::new(0),
-            failure: OnceLock::new(),
-            last_sync_us: AtomicU64::new(0),
-            groups: AtomicU64::new(0),
-            syncs: AtomicU64::new(0),
-            sync_in_flight: AtomicBool::new(false),
-            started: Instant::now(),
-        });
+        let shared = Arc::new(Shared::new(log, policy, notify, None, Instant::now));
         let thread = worker::spawn(Arc::clone(&shared));
-        LogWriter { shared, reader, thread: Some(thread) }
+        LogWriter { shared, reader, engine: Engine::Thread(Some(thread)) }
+    }
+
+    /// A writer without threads: whoever has it calls [`turn`](LogWriter::turn) some time after `wake` has been called, and at
+    /// [`next_turn_at`](LogWriter::next_turn_at) by `clock`. `notify` is as for [`start`](LogWriter::start). Dropping it
+    /// without a [`shutdown`](LogWriter::shutdown) leaves what is queued unwritten, as a crash would.
+    pub fn manual(
+        log: Log,
+        policy: SyncPolicy,
+        notify: Box<dyn Fn() + Send + Sync>,
+        wake: Box<dyn Fn() + Send + Sync>,
+        clock: fn() -> Instant,
+    ) -> LogWriter {
+        let reader = log.reader();
+        let shared = Arc::new(Shared::new(log, policy, notify, Some(wake), clock));
+        let worker = Worker::new(Arc::clone(&shared), None);
+        LogWriter { shared, reader, engine: Engine::Manual(Box::new(Mutex::new(worker))) }
+    }
+
+    /// On a writer without threads: writes and syncs one group, and whatever else is due. Returns whether anything was.
+    pub fn turn(&self) -> bool {
+        match &self.engine {
+            Engine::Thread(_) => false,
+            Engine::Manual(worker) => worker.lock().expect("a turn does not panic").turn_if_due(),
+        }
+    }
+
+    /// On a writer without threads: when the next turn is due even if nobody calls for it.
+    pub fn next_turn_at(&self) -> Option<Instant> {
+        match &self.engine {
+            Engine::Thread(_) => None,
+            Engine::Manual(worker) => worker.lock().expect("a turn does not panic").next_deadline(),
+        }
+    }
+
+    /// Queues records, all or, once the writer has ended, none, in one order with all other calls. `done` is called when the
+    /// last of them, and so everything before it, is safe; or with the cause if the log has failed.
+    ///
+    /// # Panics
+    /// In the writer, if the records are not ones that can come next.
+    pub fn submit(&self, ops: impl IntoIterator<Item = Op>, until: Until, done: Completion) {
+        let mut records: Vec<Queued> = ops.into_iter().map(Queued::new).collect();
+        let Some(last) = records.last_mut() else { return done(Ok(())) };
+        last.then = Some(Waiting { until, done });
+        let mut inbox = self.shared.inbox();
+        if inbox.closed {
+            drop(inbox);
+            let cause = self.shared.cause();
+            records
+                .into_iter()
+                .filter_map(|record| record.then)
+                .for_each(|then| (then.done)(Err(cause.clone())));
+            return;
+        }
+        let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
+        self.shared.queued_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let first = inbox.entries.is_empty();
+        inbox.entries.extend(records);
+        drop(inbox);
+        if first {
+            self.shared.wake();
+        }
+    }
+
+    /// Has the next group say that entries up to `index` are committed. They have been appended before the call.
+    pub fn note_committed(&self, index: u64) {
+        let mut inbox = self.shared.inbox();
+        inbox.committed = inbox.committed.max(Some(index));
     }
 
     /// Queues an entry, which never blocks on the disk. Its index must be the last one plus 1.
     /// [`queued_bytes`](LogWriter::queued_bytes) is there for the caller to bound.
     pub fn append(&self, index: u64, term: u64, payload: impl Into<Bytes>) {
-        let entry = Queued { index, term, payload: payload.into() };
+        let entry = Queued::entry(index, term, payload.into());
         self.shared.push(self.shared.inbox(), entry);
     }
 
@@ -203,7 +322,7 @@ impl LogWriter {
     /// saves two switches of threads. Returns whether `written` covers the entry already; `notify` is not called
     /// for it then.
     pub fn append_now(&self, index: u64, term: u64, payload: impl Into<Bytes>) -> bool {
-        let entry = Queued { index, term, payload: payload.into() };
+        let entry = Queued::entry(index, term, payload.into());
         let shared = &*self.shared;
         let mut inbox = shared.inbox();
         let queue = shared.policy() == SyncPolicy::Always
@@ -231,7 +350,7 @@ impl LogWriter {
                 // The clock of the next sync starts with the first unsynced byte.
                 if !was_dirty || log.needs_spare() {
                     inbox.look = true;
-                    shared.arrived.notify_one();
+                    shared.wake();
                 }
                 true
             }
@@ -289,15 +408,16 @@ impl LogWriter {
     pub fn set_policy(&self, policy: SyncPolicy) {
         self.shared.policy.store(policy as u8, Ordering::Release);
         self.shared.inbox().look = true;
-        self.shared.arrived.notify_one();
+        self.shared.wake();
     }
 
     /// Gives up the entries up to `upto`, after what is queued has been written, and removes the segments that hold no
-    /// others. Does not wait for it.
+    /// others. Does not wait for it. Entries that wait for room do not keep it from happening, unless they are to be purged.
     pub fn purge(&self, upto: u64) {
         let mut inbox = self.shared.inbox();
         inbox.purge = inbox.purge.max(Some(upto));
-        self.shared.arrived.notify_one();
+        drop(inbox);
+        self.shared.wake();
     }
 
     /// Writes and syncs all that has been appended before the call, and waits for that.
@@ -305,13 +425,17 @@ impl LogWriter {
         let mut inbox = self.shared.inbox();
         inbox.flush_wanted += 1;
         let ticket = inbox.flush_wanted;
+        if let Engine::Manual(_) = self.engine {
+            drop(inbox);
+            self.turn();
+            inbox = self.shared.inbox();
+        }
         self.shared.arrived.notify_one();
         while inbox.flush_done < ticket && !inbox.closed {
             inbox = self.shared.flushed.wait(inbox).expect("nothing panics while it has the inbox");
         }
         if inbox.flush_done < ticket {
-            let cause = self.shared.failure.get().cloned();
-            return Err(WriterError::Failed(cause.unwrap_or_else(|| "the writer has ended".into())));
+            return Err(WriterError::Failed(self.shared.cause()));
         }
         inbox.flush_result.clone().expect("a flush that is done has a result")
     }
@@ -334,16 +458,60 @@ impl LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        self.shared.inbox().shutdown = true;
-        self.shared.arrived.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been recorded as a failure there.
-            let _ = thread.join();
+        if let Engine::Thread(thread) = &mut self.engine {
+            self.shared.inbox().shutdown = true;
+            self.shared.arrived.notify_one();
+            if let Some(thread) = thread.take() {
+                // A panic of the thread has been recorded as a failure there.
+                let _ = thread.join();
+            }
         }
     }
 }
 
 impl Shared {
+    fn new(
+        log: Log,
+        policy: SyncPolicy,
+        notify: Box<dyn Fn() + Send + Sync>,
+        wake: Option<Box<dyn Fn() + Send + Sync>>,
+        clock: fn() -> Instant,
+    ) -> Shared {
+        Shared {
+            written: AtomicU64::new(log.last_index()),
+            synced: AtomicU64::new(log.synced_index()),
+            log: Mutex::new(log),
+            inbox: Mutex::new(Inbox::default()),
+            arrived: Condvar::new(),
+            flushed: Condvar::new(),
+            notify,
+            wake,
+            clock,
+            policy: AtomicU8::new(policy as u8),
+            queued_bytes: AtomicU64::new(0),
+            full_since_us: AtomicU64::new(0),
+            failure: OnceLock::new(),
+            last_sync_us: AtomicU64::new(0),
+            groups: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            sync_in_flight: AtomicBool::new(false),
+            started: clock(),
+        }
+    }
+
+    /// Has the writer look into its inbox.
+    fn wake(&self) {
+        self.arrived.notify_one();
+        if let Some(wake) = &self.wake {
+            wake();
+        }
+    }
+
+    /// Why nothing is written any more.
+    fn cause(&self) -> String {
+        self.failure.get().cloned().unwrap_or_else(|| "the writer has ended".into())
+    }
+
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().expect("nothing panics while it has the inbox")
     }
@@ -367,7 +535,7 @@ impl Shared {
         let first = inbox.entries.len() == 1;
         drop(inbox);
         if first {
-            self.arrived.notify_one();
+            self.wake();
         }
     }
 
@@ -394,9 +562,12 @@ impl Shared {
         let _ = self.failure.set(cause.to_owned());
         let mut inbox = self.inbox();
         inbox.closed = true;
-        inbox.entries.clear();
+        let dropped = std::mem::take(&mut inbox.entries);
         self.queued_bytes.store(0, Ordering::Relaxed);
         drop(inbox);
+        for then in dropped.into_iter().filter_map(|record| record.then) {
+            (then.done)(Err(cause.to_owned()));
+        }
         self.arrived.notify_one();
         self.flushed.notify_all();
         (self.notify)();

@@ -1,4 +1,4 @@
-//! The two threads behind a [`LogWriter`](super::LogWriter).
+//! The work behind a [`LogWriter`](super::LogWriter), and the two threads that do it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -7,21 +7,28 @@ use std::sync::{Arc, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{FULL_RETRY, Inbox, Queued, SYNC_INTERVAL, Shared, SyncPolicy, WriterError, WriterState};
-use crate::log::{Log, LogError, PendingSync, Record, Retired, SpareFile, SpareJob, SyncOutcome};
+use super::{
+    FULL_RETRY, Inbox, Queued, SYNC_INTERVAL, Shared, SyncPolicy, Until, Waiting, WriterError, WriterState,
+};
+use crate::log::{Kind, Log, LogError, PendingSync, Record, Retired, SpareFile, SpareJob, SyncOutcome};
 
 /// Work that may take long and that no entry waits for.
-enum Chore {
+pub(super) enum Chore {
     Sync(PendingSync),
     Spare(SpareJob),
     Remove(Retired),
 }
 
-struct Worker {
+pub(super) struct Worker {
     shared: Arc<Shared>,
-    chores: Sender<Chore>,
-    /// Entries that did not fit on the disk.
+    /// The second thread's; `None` if there is none, and chores are done on the spot.
+    chores: Option<Sender<Chore>>,
+    /// Records that did not fit on the disk.
     waiting: VecDeque<Queued>,
+    /// A note for the next group.
+    committed: Option<u64>,
+    /// Who waits for records that have been written.
+    answers: Vec<Waiting>,
     purge: Option<u64>,
     retry_at: Option<Instant>,
     /// When the oldest unsynced byte was seen first.
@@ -49,16 +56,7 @@ pub(super) fn spawn(shared: Arc<Shared>) -> JoinHandle<()> {
     let writer = move || {
         // If the thread panics, nobody may wait for it for ever.
         let guard = FailOnPanic(Arc::clone(&shared));
-        let worker = Worker {
-            told: shared.standing(),
-            shared,
-            chores,
-            waiting: VecDeque::new(),
-            purge: None,
-            retry_at: None,
-            dirty_since: None,
-        };
-        worker.run();
+        Worker::new(shared, Some(chores)).run();
         // The channel is closed now, so the helper ends when it has done what it was asked.
         let _ = helper.join();
         drop(guard);
@@ -79,42 +77,85 @@ impl Drop for FailOnPanic {
 
 fn do_chores(shared: &Shared, todo: &Receiver<Chore>) {
     while let Ok(chore) = todo.recv() {
-        match chore {
-            Chore::Sync(sync) => {
-                let begun = Instant::now();
-                let outcome = sync.run();
-                shared.note_sync(begun);
-                shared.inbox().outcome = Some(outcome);
-                shared.sync_in_flight.store(false, Ordering::Relaxed);
-            }
-            Chore::Spare(job) => {
-                let spare = job.run();
-                shared.inbox().spare = Some(spare);
-            }
-            Chore::Remove(retired) => {
-                // The entries are purged either way; a file that stays costs room only, until the next start.
-                if let Err(error) = retired.remove() {
-                    tracing::warn!(%error, "could not remove a log segment that is not needed any more");
-                }
-                shared.inbox().room_made = true;
-            }
-        }
-        shared.arrived.notify_one();
+        do_chore(shared, chore);
     }
 }
 
+fn do_chore(shared: &Shared, chore: Chore) {
+    match chore {
+        Chore::Sync(sync) => {
+            let begun = Instant::now();
+            let outcome = sync.run();
+            shared.note_sync(begun);
+            shared.inbox().outcome = Some(outcome);
+            shared.sync_in_flight.store(false, Ordering::Relaxed);
+        }
+        Chore::Spare(job) => {
+            let spare = job.run();
+            shared.inbox().spare = Some(spare);
+        }
+        Chore::Remove(retired) => {
+            // The entries are purged either way; a file that stays costs room only, until the next start.
+            if let Err(error) = retired.remove() {
+                tracing::warn!(%error, "could not remove a log segment that is not needed any more");
+            }
+            shared.inbox().room_made = true;
+        }
+    }
+    shared.wake();
+}
+
 impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, chores: Option<Sender<Chore>>) -> Worker {
+        Worker {
+            told: shared.standing(),
+            shared,
+            chores,
+            waiting: VecDeque::new(),
+            committed: None,
+            answers: Vec::new(),
+            purge: None,
+            retry_at: None,
+            dirty_since: None,
+        }
+    }
+
     fn run(mut self) {
         loop {
             self.wait();
-            match self.turn() {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => {
-                    self.shared.fail(&error.to_string());
-                    return;
-                }
+            if self.turn_or_fail() {
+                return;
             }
+        }
+    }
+
+    /// Does a turn if there is something to do, whether or not anybody has waited for it.
+    pub(super) fn turn_if_due(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let now = (shared.clock)();
+        let due = self.is_due(&mut shared.inbox()) || self.next_deadline().is_some_and(|limit| limit <= now);
+        if due {
+            self.turn_or_fail();
+        }
+        due
+    }
+
+    /// Returns whether that was the last turn.
+    fn turn_or_fail(&mut self) -> bool {
+        self.turn().unwrap_or_else(|error| {
+            let cause = error.to_string();
+            self.shared.fail(&cause);
+            self.drop_waiting();
+            true
+        })
+    }
+
+    /// Nothing will be written any more.
+    fn drop_waiting(&mut self) {
+        let waiting = self.waiting.drain(..).filter_map(|record| record.then);
+        let cause = self.shared.cause();
+        for then in self.answers.drain(..).chain(waiting) {
+            (then.done)(Err(cause.clone()));
         }
     }
 
@@ -122,23 +163,12 @@ impl Worker {
     fn wait(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut inbox = shared.inbox();
-        loop {
-            if std::mem::take(&mut inbox.room_made) {
-                self.retry_at = self.retry_at.map(|_| Instant::now());
-            }
-            // While the disk is full, further entries are no reason to try again sooner.
-            let entries = !inbox.entries.is_empty() && self.retry_at.is_none();
-            let asked = inbox.purge.is_some() || inbox.flush_wanted > inbox.flush_done || inbox.look;
-            let done = inbox.outcome.is_some() || inbox.spare.is_some();
-            if entries || asked || done || inbox.shutdown || inbox.closed {
-                inbox.look = false;
-                return;
-            }
+        while !self.is_due(&mut inbox) {
             let Some(limit) = self.next_deadline() else {
                 inbox = shared.arrived.wait(inbox).expect("nothing panics while it has the inbox");
                 continue;
             };
-            let now = Instant::now();
+            let now = (shared.clock)();
             if limit <= now {
                 return;
             }
@@ -147,7 +177,20 @@ impl Worker {
         }
     }
 
-    fn next_deadline(&self) -> Option<Instant> {
+    fn is_due(&mut self, inbox: &mut Inbox) -> bool {
+        if std::mem::take(&mut inbox.room_made) {
+            self.retry_at = self.retry_at.map(|_| (self.shared.clock)());
+        }
+        // While the disk is full, further entries are no reason to try again sooner.
+        let entries = !inbox.entries.is_empty() && self.retry_at.is_none();
+        let asked = inbox.purge.is_some() || inbox.flush_wanted > inbox.flush_done || inbox.look;
+        let done = inbox.outcome.is_some() || inbox.spare.is_some();
+        let due = entries || asked || done || inbox.shutdown || inbox.closed;
+        inbox.look &= !due;
+        due
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
         // A sync in flight wakes the thread when it ends.
         let in_flight = self.shared.sync_in_flight.load(Ordering::Relaxed);
         let every_second = self.shared.policy() == SyncPolicy::EverySecond && !in_flight;
@@ -166,6 +209,8 @@ impl Worker {
         // `append_now` relies on this: the inbox is emptied only by who has the log.
         let work = self.take_work(shared.inbox());
         if shared.failure.get().is_some() {
+            drop(log);
+            self.drop_waiting();
             return Ok(true);
         }
         if let Some(outcome) = work.outcome {
@@ -180,7 +225,8 @@ impl Worker {
         self.write(&mut log)?;
         self.purge = self.purge.max(work.purge);
         self.purge(&mut log)?;
-        self.sync(&mut log, work.flush.is_some() || work.shutdown)?;
+        let asked = self.answers.iter().any(|then| then.until == Until::Synced);
+        self.sync(&mut log, asked || work.flush.is_some() || work.shutdown)?;
         if work.shutdown && !self.waiting.is_empty() {
             let entries = self.waiting.len();
             tracing::error!(
@@ -200,6 +246,8 @@ impl Worker {
         shared.synced.store(log.synced_index(), Ordering::Release);
         drop(log);
 
+        // What one of them or the policy has asked for has been done for all.
+        self.answers.drain(..).for_each(|then| (then.done)(Ok(())));
         if let Some(ticket) = work.flush {
             self.answer_flush(ticket);
         }
@@ -211,12 +259,14 @@ impl Worker {
         if work.shutdown {
             shared.inbox().closed = true;
             shared.flushed.notify_all();
+            self.drop_waiting();
         }
         Ok(work.shutdown)
     }
 
     fn take_work(&mut self, mut inbox: MutexGuard<'_, Inbox>) -> Work {
         self.waiting.append(&mut inbox.entries);
+        self.committed = self.committed.max(inbox.committed.take());
         Work {
             purge: inbox.purge.take(),
             outcome: inbox.outcome.take(),
@@ -226,47 +276,89 @@ impl Worker {
         }
     }
 
-    /// Writes all that waits, in one go.
+    /// Writes all that waits: in one go, but for the rare record that gives up everything before it.
     fn write(&mut self, log: &mut Log) -> Result<(), LogError> {
-        if self.waiting.is_empty() {
-            return Ok(());
+        while !self.waiting.is_empty() {
+            let run = self.waiting.iter().position(|record| record.kind == Kind::Purge);
+            let written = match run {
+                Some(0) => self.restart(log),
+                run => self.write_run(log, run.unwrap_or(self.waiting.len())),
+            };
+            match written {
+                Ok(()) => {
+                    if self.shared.full_since_us.swap(0, Ordering::AcqRel) > 0 {
+                        tracing::info!("there is room again, the log goes on");
+                    }
+                    self.retry_at = None;
+                }
+                Err(error @ LogError::Full { .. }) => {
+                    self.note_full(&error);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let payloads: Vec<[&[u8]; 1]> = self.waiting.iter().map(|entry| [&*entry.payload]).collect();
-        let records: Vec<Record<'_>> = self
-            .waiting
-            .iter()
+        Ok(())
+    }
+
+    fn write_run(&mut self, log: &mut Log, len: usize) -> Result<(), LogError> {
+        let run = || self.waiting.iter().take(len);
+        let payloads: Vec<[&[u8]; 1]> = run().map(|record| [&*record.payload]).collect();
+        let mut records: Vec<Record<'_>> = run()
             .zip(&payloads)
-            .map(|(entry, payload)| Record::entry(entry.index, entry.term, payload))
+            .map(|(record, payload)| match record.kind {
+                Kind::Entry => Record::entry(record.index, record.term, payload),
+                Kind::Vote => Record::vote(payload),
+                Kind::Truncate => Record::truncate_after(record.index),
+                Kind::Committed | Kind::Purge => unreachable!("neither is in a run"),
+            })
             .collect();
+        let last = run().filter(|record| record.kind != Kind::Vote).last().map(|record| record.index);
+        // It is only worth a note if recovery finds the entry too.
+        let last = last.unwrap_or_else(|| log.last_index());
+        records.extend(self.committed.filter(|&index| index <= last).map(Record::committed));
+        log.append(&records)?;
+        drop(records);
+        self.committed = self.committed.filter(|&index| index > last);
+        self.note_written(log, len);
+        Ok(())
+    }
+
+    fn restart(&mut self, log: &mut Log) -> Result<(), LogError> {
+        let retired = log.retire(self.waiting[0].index)?;
+        self.chore(Chore::Remove(retired));
+        self.note_written(log, 1);
+        Ok(())
+    }
+
+    fn note_written(&mut self, log: &Log, len: usize) {
+        let mut bytes = 0;
+        for record in self.waiting.drain(..len) {
+            bytes += record.payload.len();
+            self.answers.extend(record.then);
+        }
+        self.shared.queued_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+        self.shared.written.store(log.last_index(), Ordering::Release);
+        self.shared.groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_full(&mut self, error: &LogError) {
         let shared = &self.shared;
-        match log.append(&records) {
-            Ok(()) => {
-                if shared.full_since_us.swap(0, Ordering::AcqRel) > 0 {
-                    tracing::info!("there is room again, the log goes on");
-                }
-                self.retry_at = None;
-                let bytes: usize = self.waiting.iter().map(|entry| entry.payload.len()).sum();
-                shared.queued_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
-                shared.written.store(log.last_index(), Ordering::Release);
-                shared.groups.fetch_add(1, Ordering::Relaxed);
-                self.waiting.clear();
-                Ok(())
-            }
-            Err(error @ LogError::Full { .. }) => {
-                self.retry_at = Some(Instant::now() + FULL_RETRY);
-                if shared.full_since_us.load(Ordering::Relaxed) == 0 {
-                    tracing::warn!(%error, "no room for the log, writes wait until there is");
-                    let since = shared.started.elapsed().as_micros() as u64;
-                    shared.full_since_us.store(since + 1, Ordering::Release);
-                }
-                Ok(())
-            }
-            Err(error) => Err(error),
+        let now = (shared.clock)();
+        self.retry_at = Some(now + FULL_RETRY);
+        if shared.full_since_us.load(Ordering::Relaxed) == 0 {
+            tracing::warn!(%error, "no room for the log, writes wait until there is");
+            let since = now.duration_since(shared.started).as_micros() as u64;
+            shared.full_since_us.store(since + 1, Ordering::Release);
         }
     }
 
     fn purge(&mut self, log: &mut Log) -> Result<(), LogError> {
         let Some(upto) = self.purge else { return Ok(()) };
+        if upto > log.last_index() && !self.waiting.is_empty() {
+            // It is about entries that wait for room.
+            return Ok(());
+        }
         match log.retire(upto) {
             Ok(retired) => {
                 self.purge = None;
@@ -278,7 +370,7 @@ impl Worker {
             }
             // It waits for room, as the entries do.
             Err(LogError::Full { .. }) => {
-                self.retry_at = Some(Instant::now() + FULL_RETRY);
+                self.retry_at = Some((self.shared.clock)() + FULL_RETRY);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -288,6 +380,7 @@ impl Worker {
     /// Syncs what the policy asks for: here and now, or on the other thread.
     fn sync(&mut self, log: &mut Log, now: bool) -> Result<(), LogError> {
         let policy = self.shared.policy();
+        let clock = self.shared.clock;
         if !log.is_dirty() {
             self.dirty_since = None;
         } else if now || policy == SyncPolicy::Always {
@@ -296,9 +389,9 @@ impl Worker {
             self.shared.note_sync(begun);
             self.dirty_since = None;
         } else {
-            let since = *self.dirty_since.get_or_insert_with(Instant::now);
+            let since = *self.dirty_since.get_or_insert_with(clock);
             let due = match policy {
-                SyncPolicy::EverySecond => since.elapsed() >= SYNC_INTERVAL,
+                SyncPolicy::EverySecond => clock().duration_since(since) >= SYNC_INTERVAL,
                 // A sealed segment is synced even so: it lets recovery tell damage in it from a torn write.
                 _ => log.is_dirty_behind(),
             };
@@ -308,7 +401,7 @@ impl Worker {
             {
                 self.shared.sync_in_flight.store(true, Ordering::Relaxed);
                 // What is written from now on is younger than this.
-                self.dirty_since = Some(Instant::now());
+                self.dirty_since = Some(clock());
                 self.chore(Chore::Sync(sync));
             }
         }
@@ -329,8 +422,11 @@ impl Worker {
     }
 
     fn chore(&self, chore: Chore) {
-        // It fails only if the helper has panicked; then the next sync never completes, and the server sees that.
-        let _ = self.chores.send(chore);
+        match &self.chores {
+            // It fails only if the helper has panicked; then the next sync never completes, and the server sees that.
+            Some(chores) => drop(chores.send(chore)),
+            None => do_chore(&self.shared, chore),
+        }
     }
 }
 
