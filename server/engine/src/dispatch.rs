@@ -18,6 +18,9 @@ const UNKNOWN_ARGS_BYTES_MAX: usize = 128;
 /// A script or transaction is one entry of the journal, which has a largest length.
 const UNIT_TOO_LARGE: CommandError =
     CommandError::new("ERR this script or transaction has written more than can be made durable as a whole");
+/// The refusal of a follower.
+pub(crate) const READONLY: CommandError =
+    CommandError::new("READONLY You can't write against a read only replica.");
 /// The refusal of DEBUG.
 const PROTECTED: CommandError = CommandError::new(
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
@@ -99,6 +102,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
             return Err(crate::busy::BUSY);
         }
     } else if cx.shared.config.maxmemory > 0
+        && !cx.shared.replica
         && !crate::eviction::make_room(cx)
         && (flags.has(Flag::DenyOom) || (in_multi && !ends_multi(command)))
     {
@@ -250,6 +254,9 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
     if cx.mode.applying {
         return run(cx, args);
     }
+    if cx.shared.replica && cx.command.flags.has(Flag::Write) {
+        return Err(READONLY);
+    }
     if cx.shared.effects.unit_is_full() && cx.command.flags.has(Flag::Write) {
         return Err(UNIT_TOO_LARGE);
     }
@@ -343,6 +350,11 @@ fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
 pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
     if !cx.keys.is_expired(key) {
         return false;
+    }
+    if cx.shared.replica {
+        // Only the leader's clock decides; this reader merely does not see the key.
+        cx.keys.hide(key);
+        return true;
     }
     cx.keys.delete(key);
     // The reply is about to say that the key is gone; `touch_key` makes others' reads wait for that as well.

@@ -36,6 +36,8 @@ pub struct Effects {
     enabled: bool,
     /// True while the engine applies a batch: what apply does is in the log already.
     applying: bool,
+    /// True on a follower, whose state nobody but the leader may change.
+    refused: bool,
     epoch: u64,
     /// The seq that the batch being collected will get.
     open_seq: u64,
@@ -56,6 +58,7 @@ impl Effects {
         Self {
             enabled,
             applying: false,
+            refused: false,
             epoch: 0,
             open_seq: last_seq + 1,
             open: Vec::new(),
@@ -76,6 +79,18 @@ impl Effects {
     pub fn set_enabled(&mut self, enabled: bool) {
         assert!(self.is_settled(), "switched in the middle of a batch");
         self.enabled = enabled;
+    }
+
+    /// From here on an effect is a bug, until this is taken back: this node follows.
+    pub(crate) fn set_refused(&mut self, refused: bool) {
+        self.refused = refused;
+    }
+
+    /// Forgets what the host has not taken: the state that it led to is dropped.
+    pub(crate) fn abandon(&mut self) {
+        self.open.clear();
+        self.whole = 0;
+        self.cut.clear();
     }
 
     pub(crate) fn set_applying(&mut self, applying: bool) {
@@ -148,6 +163,7 @@ impl Effects {
             return;
         }
         debug_assert!(!argv.is_empty());
+        assert!(!self.refused, "a follower changed its state by itself");
         if self.open.is_empty() {
             self.open.resize(HEADER_BYTES, 0);
         }

@@ -22,6 +22,10 @@ use crate::value::Kind;
 /// Keys that [`Engine::prefetch`] looks at in one call.
 pub const PREFETCH_MAX: usize = 32;
 
+/// What a client hears that waited on a leader which is none any more.
+const UNBLOCKED: &str =
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+
 /// How an engine is made.
 pub struct EngineOptions {
     pub config: Config,
@@ -70,6 +74,7 @@ impl Engine {
             running_script: None,
             hold: 0,
             released: 0,
+            replica: false,
             stay_blocked: false,
             pushes: ReplyWriter::default(),
             deliveries: Vec::new(),
@@ -409,11 +414,55 @@ impl Engine {
         self.keys.replace_dbs(dbs);
     }
 
-    /// At start-up: takes over loaded databases as the state after `seq`, which is on disk.
+    /// Takes over loaded databases as the state after `seq`, which is safe: at start-up, from the leader's snapshot, or when
+    /// a deposed leader goes back to what was committed. What was executed and not released is forgotten.
     pub fn restore(&mut self, dbs: Vec<Db>, seq: u64) {
         self.keys.replace_dbs(dbs);
+        self.shared.effects.abandon();
         self.shared.effects.set_last_seq(seq);
+        self.shared.dirty_keys.forget(seq);
         self.shared.released = self.shared.released.max(seq);
+    }
+
+    /// This node follows from here on; see [`Shared::replica`].
+    pub fn follow(&mut self) {
+        self.shared.replica = true;
+        self.shared.effects.set_refused(true);
+    }
+
+    /// This node leads: the batches from here on belong to `epoch`.
+    pub fn lead(&mut self, epoch: u64) {
+        assert!(self.shared.effects.is_settled(), "a leadership begins between batches");
+        self.shared.replica = false;
+        self.shared.effects.set_refused(false);
+        self.shared.effects.set_epoch(epoch);
+    }
+
+    /// The leadership is over. Clients who wait for a key are told so, as Redis does; those who have been sent less than
+    /// they were answered, whose replies may be of a state that never was, are closed; and so are those with a
+    /// transaction or subscriptions, which live where the leader is.
+    pub fn release_clients(&mut self) {
+        for client in self.shared.clients.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
+            let Some(Some(found)) = self.shared.clients.get(client) else { continue };
+            let state = &found.state;
+            let unsent = !found.reply.out.is_empty();
+            if unsent || state.transaction.is_some() || !state.watched.is_empty() || state.subscriptions.any()
+            {
+                self.unblock(client);
+                if let Some(found) = self.shared.client(client) {
+                    found.close_now();
+                }
+                self.shared.touch(client);
+                continue;
+            }
+            let waits = state.blocked.as_ref().is_some_and(|blocked| blocked.on != BlockedOn::Host);
+            if waits && let Some(found) = self.shared.client(client) {
+                found.reply.error(UNBLOCKED);
+                found.state.close_after_reply = true;
+                self.unblock(client);
+                self.shared.touch(client);
+            }
+        }
     }
 
     /// Large values to be dropped on another thread.
@@ -425,12 +474,13 @@ impl Engine {
     pub fn cron(&mut self, host: &mut dyn Host, budget_us: u64) {
         self.with_applier(host, |cx| {
             // Redis lets nothing change while CLIENT PAUSE holds; and what cannot be logged had better not happen.
-            let may_change =
-                cx.shared.pause.until_ms <= cx.shared.now_ms && cx.shared.write_refusal.is_none();
+            let may_change = cx.shared.pause.until_ms <= cx.shared.now_ms
+                && cx.shared.write_refusal.is_none()
+                && !cx.shared.replica;
             if cx.shared.active_expire && may_change {
                 crate::expire::cycle(cx, budget_us);
             }
-            if cx.shared.config.maxmemory > 0 {
+            if cx.shared.config.maxmemory > 0 && !cx.shared.replica {
                 crate::eviction::go_on(cx, budget_us);
             }
         });
@@ -465,6 +515,7 @@ impl Engine {
             mode: Mode::default(),
         });
         self.keys.no_touch = false;
+        self.keys.show_hidden();
         let seq = self.shared.effects.open_seq();
         if self.shared.effects.end_unit() {
             client.state.written_seq = seq;

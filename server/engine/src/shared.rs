@@ -49,6 +49,9 @@ pub struct Shared {
     pub hold: u64,
     /// Newest released position.
     pub released: u64,
+    /// This node follows: the state changes only by batches of the leader. Commands that write are refused, nothing expires
+    /// or is evicted here.
+    pub replica: bool,
     /// A blocked client that was tried again still waits.
     pub stay_blocked: bool,
     /// Messages for the client whose command runs; they follow its reply.

@@ -46,6 +46,11 @@ impl DirtyKeys {
         self.newest.get(&hash).copied().unwrap_or(0).max(all)
     }
 
+    /// The state is another one, that after `seq`, and all of it is safe.
+    pub fn forget(&mut self, seq: u64) {
+        *self = Self { released: seq, ..Self::default() };
+    }
+
     /// Everything up to `seq` is released.
     pub fn release(&mut self, seq: u64) {
         self.released = self.released.max(seq);

@@ -171,6 +171,8 @@ pub struct Keyspace {
     /// What the host has not dropped yet of all that was given to it.
     pending: size::Pending,
     snapshot_cost: size::SnapshotCost,
+    /// Expired keys that the running command must not see, on a follower; see [`Keyspace::hide`].
+    hidden: Vec<(usize, Box<[u8]>, Taken)>,
     /// What eviction remembers from one call to the next.
     eviction: evict::Candidates,
     /// The database where active expiry goes on, and the time that it has taken so far.
@@ -196,6 +198,7 @@ impl Keyspace {
             trash: Trash::default(),
             pending: size::Pending::default(),
             snapshot_cost: size::SnapshotCost::default(),
+            hidden: Vec::new(),
             eviction: evict::Candidates::default(),
             expire_db: 0,
             expire_spent_us: 0,
@@ -380,6 +383,27 @@ impl Keyspace {
             db.expires.remove(key);
         }
         Some(Taken { usage: entry.usage(), value: entry.value, expire_at_ms })
+    }
+
+    /// On a follower: an expired key is out of sight until [`Keyspace::show_hidden`]; only the leader may remove it.
+    pub fn hide(&mut self, key: &[u8]) {
+        if let Some(taken) = self.take(key) {
+            self.hidden.push((self.selected, key.into(), taken));
+        }
+    }
+
+    /// Puts back what was hidden from the command that is over.
+    pub fn show_hidden(&mut self) {
+        if self.hidden.is_empty() {
+            return;
+        }
+        let (home, report_new) = (self.selected, std::mem::take(&mut self.report_new));
+        for (db, key, taken) in std::mem::take(&mut self.hidden) {
+            self.select(db);
+            self.put(&key, taken);
+        }
+        self.select(home);
+        self.report_new = report_new;
     }
 
     /// Puts what was taken under this key, whatever was there.

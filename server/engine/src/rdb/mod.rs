@@ -43,7 +43,7 @@ mod writer;
 
 pub use error::{LoadError, Problem, RestoreError};
 pub use load::{LoadOptions, Loaded, load, load_value};
-pub use save::{dump_value, save};
+pub use save::{dump_value, save, save_with};
 
 /// What a file says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,18 @@ const OWN_FIELDS: [&str; 6] = ["redis-ver", "redis-bits", "ctime", "used-mem", A
 /// the state that goes on meanwhile need not be copied for it any longer. Several pages of buffer and the largest
 /// compressed string are all the memory it takes.
 pub fn save(snapshot: Snapshot, aux: &Aux, compress: bool, out: &mut dyn Write) -> io::Result<()> {
+    save_with(snapshot, aux, compress, out, || Ok(Vec::new()))
+}
+
+/// Like [`save`], with AUX fields that are asked for only when everything else has been written: what they say need not
+/// be known before. Readers take AUX fields wherever they stand.
+pub fn save_with(
+    snapshot: Snapshot,
+    aux: &Aux,
+    compress: bool,
+    out: &mut dyn Write,
+    last: impl FnOnce() -> io::Result<Vec<(&'static str, String)>>,
+) -> io::Result<()> {
     let mut writer = Writer::to_sink(out, compress);
     writer.raw(MAGIC);
     writer.raw(format!("{VERSION:04}").as_bytes());
@@ -24,6 +36,9 @@ pub fn save(snapshot: Snapshot, aux: &Aux, compress: bool, out: &mut dyn Write) 
     let usage = snapshot.usage;
     for (index, db) in snapshot.dbs.into_iter().enumerate().filter(|(_, db)| !db.is_empty()) {
         put_db(&mut writer, index, db, &usage);
+    }
+    for (name, value) in last()? {
+        put_aux_field(&mut writer, name, &value);
     }
     writer.byte(opcode::EOF);
     writer.finish()
@@ -45,13 +60,15 @@ pub fn with_footer(mut payload: Vec<u8>) -> Vec<u8> {
     payload
 }
 
+fn put_aux_field(writer: &mut Writer<'_>, name: &str, value: &str) {
+    writer.byte(opcode::AUX);
+    writer.string(name.as_bytes());
+    writer.string(value.as_bytes());
+}
+
 fn put_aux(writer: &mut Writer<'_>, aux: &Aux, snapshot: &Snapshot) {
     let created_at_s = if aux.created_at_s == 0 { snapshot.taken_at_ms / 1000 } else { aux.created_at_s };
-    let mut put = |name: &str, value: &str| {
-        writer.byte(opcode::AUX);
-        writer.string(name.as_bytes());
-        writer.string(value.as_bytes());
-    };
+    let mut put = |name: &str, value: &str| put_aux_field(writer, name, value);
     put("redis-ver", "7.4.0");
     put("redis-bits", "64");
     put("ctime", &created_at_s.to_string());

@@ -161,6 +161,9 @@ fn reload(cx: &mut Context<'_>, options: &[&[u8]]) -> CommandResult {
 }
 
 fn populate(cx: &mut Context<'_>, operands: &[&[u8]]) -> CommandResult {
+    if cx.shared.replica {
+        return Err(crate::dispatch::READONLY);
+    }
     let number = |arg: &[u8]| {
         let number = parse_i64(arg).and_then(|number| usize::try_from(number).ok());
         number.ok_or(CommandError::new("ERR value is out of range, must be positive"))
