@@ -49,6 +49,10 @@ pub struct Recovered {
     pub log: Log,
     /// A dump of Redis was taken over; it is to be saved as a snapshot of our own before anything else.
     pub imported: bool,
+    /// Length of the snapshot's file; 0: there is none.
+    pub snapshot_bytes: u64,
+    /// Bytes of payload in the log after the snapshot.
+    pub replayed_bytes: u64,
 }
 
 /// Brings `engine` (fresh, empty) to the state of the data directory.
@@ -64,11 +68,12 @@ pub fn recover(
     let snapshots = SnapshotDir::open(Arc::clone(disk), dir)?;
     let loaded = load_snapshot(&snapshots, &config.dbfilename, engine)?;
     let snapshot_seq = match loaded {
-        Some(Loaded { seq: Some(seq) }) => seq,
+        Some(Loaded { seq: Some(seq), .. }) => seq,
         // A dump that is not ours is the state before our first entry.
-        Some(Loaded { seq: None }) | None => 0,
+        Some(Loaded { seq: None, .. }) | None => 0,
     };
-    let imported = matches!(loaded, Some(Loaded { seq: None }));
+    let imported = matches!(loaded, Some(Loaded { seq: None, .. }));
+    let mut replayed_bytes = 0;
     if imported && found.last_index > 0 {
         // Applied to another state than the one they were made from, its entries would make one that never was.
         return Err(RecoveryError::Foreign {
@@ -89,17 +94,20 @@ pub fn recover(
     } else if found.first_index > snapshot_seq + 1 {
         return Err(RecoveryError::Gap { snapshot: snapshot_seq, first: found.first_index });
     } else {
-        replay(&log.reader(), snapshot_seq, engine, host)?;
+        replayed_bytes = replay(&log.reader(), snapshot_seq, engine, host)?;
     }
     // A marker: damage to what has been read now can never again pass for a torn write.
     log.mark()?;
-    Ok(Recovered { log, imported })
+    let snapshot_bytes = loaded.map_or(0, |loaded| loaded.bytes);
+    Ok(Recovered { log, imported, snapshot_bytes, replayed_bytes })
 }
 
 /// What a snapshot file said of itself.
 pub struct Loaded {
     /// Its position in the log; `None` for a dump made by Redis.
     pub seq: Option<u64>,
+    /// The file's length.
+    pub bytes: u64,
 }
 
 /// Loads the snapshot `file`, if there is one, into `engine`.
@@ -132,21 +140,23 @@ pub fn load_snapshot(
         .map_err(|error| RecoveryError::Snapshot { file: path.clone(), error })?;
     let keys: usize = loaded.dbs.iter().map(|db| db.len()).sum();
     let seq = loaded.aux.seq;
-    engine.restore(loaded.dbs, seq.unwrap_or(0));
+    // A file without the exact time is of another server, whose clock is not ours.
+    engine.restore(loaded.dbs, seq.unwrap_or(0), loaded.aux.taken_at_ms.unwrap_or(0));
     tracing::info!(keys, seq, ms = started.elapsed().as_millis() as u64, "loaded {path}");
-    Ok(Some(Loaded { seq }))
+    Ok(Some(Loaded { seq, bytes: bytes.len() as u64 }))
 }
 
-/// Applies the entries after `seq`.
+/// Applies the entries after `seq`; returns how many bytes of payload they have.
 pub fn replay(
     log: &LogReader,
     seq: u64,
     engine: &mut Engine,
     host: &mut dyn Host,
-) -> Result<(), RecoveryError> {
+) -> Result<u64, RecoveryError> {
     let started = Instant::now();
     let mut shown_s = 0;
     let mut applied = 0u64;
+    let mut bytes = 0;
     let last = log.last_index();
     for entry in log.read(seq + 1)? {
         let entry = entry?;
@@ -156,6 +166,7 @@ pub fn replay(
         // Values replaced while replaying are dropped here and now: nobody waits yet.
         drop(engine.take_trash());
         applied += 1;
+        bytes += entry.payload.len() as u64;
         let elapsed_s = started.elapsed().as_secs();
         if elapsed_s >= shown_s + PROGRESS_SECONDS {
             shown_s = elapsed_s;
@@ -165,5 +176,5 @@ pub fn replay(
     if applied > 0 {
         tracing::info!(entries = applied, ms = started.elapsed().as_millis() as u64, "replayed the log");
     }
-    Ok(())
+    Ok(bytes)
 }

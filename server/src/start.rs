@@ -65,13 +65,18 @@ fn prepare(
     let mut host = ServerHost::new();
     let seed = random_seed();
     let mut engine = Engine::new(EngineOptions { config: config.clone(), seed, journal: config.appendonly });
-    let Recovered { log, imported } = recovery::recover(&disk, &dir, &config, &mut engine, &mut host)?;
+    let Recovered { log, imported, mut snapshot_bytes, replayed_bytes } =
+        recovery::recover(&disk, &dir, &config, &mut engine, &mut host)?;
     let snapshot_dir = SnapshotDir::open(Arc::clone(&disk), &dir)?;
     if imported {
         tracing::info!("'{}' was made by Redis: saving it as a snapshot of this server's", config.dbfilename);
-        snapshots::write(&snapshot_dir, &config.dbfilename, engine.snapshot(), config.rdbcompression, || {
-            Ok(())
-        })
+        snapshot_bytes = snapshots::write(
+            &snapshot_dir,
+            &config.dbfilename,
+            engine.snapshot(),
+            config.rdbcompression,
+            || Ok(()),
+        )
         .map_err(anyhow::Error::msg)?;
     }
 
@@ -82,13 +87,16 @@ fn prepare(
     let writer = Arc::new(writer);
     let journal: Option<Box<dyn Journal>> = if config.appendonly {
         let last_seq = engine.shared.effects.newest_seq();
-        Some(Box::new(LocalJournal::new(Arc::clone(&writer), last_seq)))
+        Some(Box::new(LocalJournal::new(Arc::clone(&writer), last_seq, replayed_bytes)))
     } else {
         tracing::warn!("appendonly is off: what is written after the last snapshot is lost in a crash");
         None
     };
 
-    let listeners = listen(&config)?;
+    let listeners = listen(&config, &mut Vec::new())?;
+    if listeners.is_empty() {
+        bail!("configured to not listen anywhere: set port or unixsocket");
+    }
     fill_facts(&host, &config, config_file.as_deref());
     let snapshots =
         Snapshots::new(snapshot_dir, config.dbfilename.clone(), Arc::clone(&ready), now_ms() / 1000);
@@ -108,6 +116,7 @@ fn prepare(
         listeners,
         ready,
         config_file,
+        log_base_bytes: snapshot_bytes,
         stop,
         services,
     });
@@ -130,43 +139,61 @@ fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Opens every listening socket of the configuration.
-pub fn listen(config: &Config) -> Result<Vec<Listener>> {
+/// Opens every listening socket of the configuration. Those that are among `old` are taken from there; when one of the
+/// others cannot be had, `old` stays as it is.
+pub fn listen(config: &Config, old: &mut Vec<Listener>) -> Result<Vec<Listener>> {
     let mut listeners = Vec::new();
+    let mut kept = Vec::new();
     if config.port != 0 {
         for address in &config.bind {
             let (optional, address) = match address.strip_prefix('-') {
                 Some(address) => (true, address),
                 None => (false, address.as_str()),
             };
-            match listen_tcp(address, config) {
-                Ok(listener) => listeners.push(Listener::Tcp(listener)),
+            let opened = resolve(address, config).and_then(|address| {
+                if old.iter().any(|listener| listener.address() == Some(address)) {
+                    kept.push(address);
+                    return Ok(());
+                }
+                listeners.push(Listener::Tcp(listen_tcp(address, config)?));
+                Ok(())
+            });
+            match opened {
+                Ok(()) => {}
                 Err(error) if optional => tracing::debug!("not listening on {address}: {error:#}"),
                 Err(error) => return Err(error),
             }
         }
     }
-    if !config.unixsocket.is_empty() {
+    let keeps_unix = old.iter().any(|listener| matches!(listener, Listener::Unix(..)));
+    if !config.unixsocket.is_empty() && !keeps_unix {
         listeners.push(Listener::Unix(listen_unix(config)?, config.unixsocket.clone()));
     }
-    if listeners.is_empty() {
-        bail!("configured to not listen anywhere: set port or unixsocket");
-    }
+    let stays = |listener: &mut Listener| match listener.address() {
+        Some(address) => kept.contains(&address),
+        // `unixsocket` never changes.
+        None => true,
+    };
+    listeners.extend(old.extract_if(.., stays));
     Ok(listeners)
 }
 
-fn listen_tcp(address: &str, config: &Config) -> Result<TcpListener> {
+/// The address that a word of `bind` means.
+fn resolve(address: &str, config: &Config) -> Result<SocketAddr> {
     let host = match address {
         "*" => "0.0.0.0",
         "::*" => "::",
         other => other,
     };
-    let what = || format!("cannot listen on {host} port {}", config.port);
-    let address: SocketAddr = (host, config.port)
+    (host, config.port)
         .to_socket_addrs()
-        .with_context(what)?
+        .with_context(|| format!("cannot listen on {host} port {}", config.port))?
         .next()
-        .with_context(|| format!("'{host}' has no address"))?;
+        .with_context(|| format!("'{host}' has no address"))
+}
+
+fn listen_tcp(address: SocketAddr, config: &Config) -> Result<TcpListener> {
+    let what = || format!("cannot listen on {address}");
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
         socket2::Type::STREAM,

@@ -2,7 +2,7 @@
 //! expected. Each test is the story of a mistake that was made.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,36 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn ok() -> Reply {
     Reply::Simple(b"OK".to_vec())
+}
+
+fn error(text: &str) -> Reply {
+    Reply::Error(text.as_bytes().to_vec())
+}
+
+/// A value of CONFIG GET.
+fn setting(client: &mut Connection, name: &str) -> String {
+    let Reply::Array(pair) = client.call(&["CONFIG", "GET", name], LIMIT).unwrap() else {
+        panic!("CONFIG GET answers pairs")
+    };
+    let [_, Reply::Bulk(value)] = &pair[..] else { panic!("one directive is called {name}") };
+    String::from_utf8_lossy(value).into_owned()
+}
+
+/// A number of INFO.
+fn info(client: &mut Connection, name: &str) -> u64 {
+    let Reply::Bulk(text) = client.call(&["INFO"], LIMIT).unwrap() else { panic!("INFO is text") };
+    let text = String::from_utf8_lossy(&text);
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no {name}:\n{text}"))
+}
+
+/// Waits until `done`.
+fn poll(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < LIMIT, "{what}");
+        thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// As `printf 'SET k v\r\n' | nc` does. The reply has to wait for the disk, when the end has long been seen.
@@ -122,4 +152,158 @@ fn commands_behind_one_that_the_host_answers_follow_at_once() {
         thread::yield_now();
     }
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+/// It answered OK, closed the old port, and could not open the new one: nobody new got in.
+#[test]
+fn a_port_that_is_taken_is_refused_and_the_old_one_stays_open() {
+    let server = Server::cairn(&[]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    let (port, bind) = (setting(&mut client, "port"), setting(&mut client, "bind"));
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let taken = taken.local_addr().unwrap().port().to_string();
+    let refusal = |name, reason| {
+        error(&format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
+    };
+    assert_eq!(
+        client.call(&["CONFIG", "SET", "hz", "20", "port", &taken], LIMIT).unwrap(),
+        refusal("port", "Unable to listen on this port. Check server logs.")
+    );
+    // An address that no machine has (RFC 5737), beside one that stays.
+    assert_eq!(
+        client.call(&["CONFIG", "SET", "bind", "127.0.0.1 192.0.2.1"], LIMIT).unwrap(),
+        refusal("bind", "Failed to bind to specified addresses.")
+    );
+    assert_eq!((setting(&mut client, "port"), setting(&mut client, "bind")), (port.clone(), bind));
+    assert_eq!(setting(&mut client, "hz"), "10", "all or none");
+    let mut late = Connection::open(server.addr()).unwrap();
+    assert_eq!(late.call(&["PING"], LIMIT).unwrap(), Reply::Simple(b"PONG".to_vec()));
+
+    // 127.0.0.1 is in the way of all addresses, and goes for them.
+    assert_eq!(client.call(&["CONFIG", "SET", "bind", "*"], LIMIT).unwrap(), ok());
+    let mut late = Connection::open(server.addr()).unwrap();
+    assert_eq!(late.call(&["CONFIG", "SET", "bind", "127.0.0.1"], LIMIT).unwrap(), ok());
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    assert_eq!(late.call(&["CONFIG", "SET", "port", &free.to_string()], LIMIT).unwrap(), ok());
+    assert!(Connection::open(server.addr()).is_err(), "the old port is closed");
+    let mut late = Connection::open(SocketAddr::from((Ipv4Addr::LOCALHOST, free))).unwrap();
+    assert_eq!(late.call(&["PING"], LIMIT).unwrap(), Reply::Simple(b"PONG".to_vec()));
+    assert_eq!(client.call(&["PING"], LIMIT).unwrap(), Reply::Simple(b"PONG".to_vec()), "connections stay");
+}
+
+/// It answered OK before anything was done.
+#[test]
+fn the_log_is_on_when_config_set_says_so() {
+    let mut server = Server::cairn(&["--appendonly", "no"]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    assert_eq!(client.call(&["DEBUG", "POPULATE", "200000"], LIMIT).unwrap(), ok());
+    // While this snapshot is being written the log cannot be turned on.
+    client.call(&["BGSAVE"], LIMIT).unwrap();
+    let mut other = Connection::open(server.addr()).unwrap();
+    let set = ["CONFIG", "SET", "appendonly", "yes"].map(|word| word.as_bytes().to_vec());
+    other.send(&set).unwrap();
+    poll("CONFIG SET does not arrive", || setting(&mut client, "appendonly") == "yes");
+    assert_eq!(
+        client.call(&["CONFIG", "SET", "appendonly", "no"], LIMIT).unwrap(),
+        error(
+            "ERR CONFIG SET failed (possibly related to argument 'appendonly') - another change is being put into \
+             effect"
+        ),
+        "the snapshot was over before it was seen"
+    );
+    assert_eq!(other.reply(LIMIT).unwrap(), ok());
+    assert_eq!(info(&mut other, "aof_enabled"), 1);
+    assert_eq!(other.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
+    server.restart().unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    assert_eq!(client.call(&["GET", "k"], LIMIT).unwrap(), Reply::Bulk(b"v".to_vec()));
+}
+
+/// The log stayed off, after an OK.
+#[test]
+fn a_log_that_cannot_be_turned_on_is_refused() {
+    let server = Server::cairn(&["--appendonly", "no"]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    // Where the snapshot that the log begins with should go.
+    std::fs::create_dir(server.dir().join("dump.rdb")).unwrap();
+    assert_eq!(
+        client.call(&["CONFIG", "SET", "appendonly", "yes", "hz", "20"], LIMIT).unwrap(),
+        error(
+            "ERR CONFIG SET failed (possibly related to argument 'appendonly') - Unable to turn on AOF. Check server \
+             logs."
+        )
+    );
+    assert_eq!((setting(&mut client, "appendonly"), setting(&mut client, "hz")), ("no".into(), "10".into()));
+    std::fs::remove_dir(server.dir().join("dump.rdb")).unwrap();
+    assert_eq!(client.call(&["CONFIG", "SET", "appendonly", "yes"], LIMIT).unwrap(), ok());
+}
+
+/// They waited for ever.
+#[test]
+fn waitaof_ends_when_the_log_is_turned_off() {
+    let server = Server::cairn(&[]).unwrap();
+    let mut waiting = Connection::open(server.addr()).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    let words = ["WAITAOF", "1", "1", "0"].map(|word| word.as_bytes().to_vec());
+    waiting.send(&words).unwrap();
+    poll("WAITAOF does not arrive", || info(&mut client, "blocked_clients") == 1);
+    assert_eq!(client.call(&["CONFIG", "SET", "appendonly", "no"], LIMIT).unwrap(), ok());
+    assert_eq!(
+        waiting.reply(LIMIT).unwrap(),
+        error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")
+    );
+}
+
+/// The count began at zero with each start, and again when a snapshot was done, whatever had come while it was written.
+#[test]
+fn what_the_log_has_grown_by_is_counted_across_starts_and_snapshots() {
+    const GROWN: &str = "log_bytes_since_snapshot";
+    let mut server = Server::cairn(&["--hz", "500"]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    let value = "v".repeat(100_000);
+    for i in 0..10 {
+        assert_eq!(client.call(&["SET", &format!("k{i}"), &value], LIMIT).unwrap(), ok());
+    }
+    poll("the figure is not refreshed", || info(&mut client, GROWN) > 1_000_000);
+    let grown = info(&mut client, GROWN);
+    assert!(grown < 1_002_000, "{grown}");
+    server.restart().unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    poll("forgotten by the restart", || info(&mut client, GROWN) == grown);
+    assert_eq!(client.call(&["SAVE"], LIMIT).unwrap(), ok());
+    assert_eq!(info(&mut client, GROWN), 0);
+    assert_eq!(client.call(&["SET", "late", &value], LIMIT).unwrap(), ok());
+    poll("the figure is not refreshed", || info(&mut client, GROWN) > 100_000);
+    let grown = info(&mut client, GROWN);
+    let base = info(&mut client, "aof_base_size");
+    assert!(base > 0);
+    server.restart().unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    poll("forgotten by the restart", || info(&mut client, GROWN) == grown);
+    assert_eq!(info(&mut client, "aof_base_size"), base);
+}
+
+/// Only batches carried the time, and a snapshot may be all that there is: what had expired was there again.
+#[test]
+fn time_does_not_run_behind_a_snapshot() {
+    const FIELD: &[u8] = b"cairn-time-ms\x0d";
+    let mut server = Server::cairn(&[]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    assert_eq!(client.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
+    assert_eq!(client.call(&["SAVE"], LIMIT).unwrap(), ok());
+    server.kill();
+    // As if the clock had been ahead by centuries when the snapshot was taken, and then set back.
+    let dump = server.dir().join("dump.rdb");
+    let mut bytes = std::fs::read(&dump).unwrap();
+    let at = bytes.windows(FIELD.len()).position(|window| window == FIELD).unwrap() + FIELD.len();
+    bytes[at] = b'9';
+    let checksum = bytes.len() - 8;
+    bytes[checksum..].fill(0);
+    std::fs::write(&dump, bytes).unwrap();
+    server.restart().unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    let Reply::Array(time) = client.call(&["TIME"], LIMIT).unwrap() else { panic!("TIME is a pair") };
+    let Reply::Bulk(seconds) = &time[0] else { panic!("TIME is texts") };
+    assert!(seconds.starts_with(b"9"), "{}", seconds.escape_ascii());
+    assert_eq!(client.call(&["GET", "k"], LIMIT).unwrap(), Reply::Bulk(b"v".to_vec()));
 }

@@ -116,7 +116,7 @@ pub fn parse_i64(bytes: &[u8]) -> Option<i64> {
 }
 
 /// A double as Redis takes it from a client (`strtod`, the whole string): decimal, exponent, hexadecimal, `inf` and
-/// `infinity` in any case; no spaces, no `nan`.
+/// `infinity` in any case; no spaces, no `nan`, nothing too large or too small to be told from infinity or zero.
 pub fn parse_f64(bytes: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(bytes).ok()?;
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -131,7 +131,14 @@ pub fn parse_f64(bytes: &[u8]) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
     // strtod reports ERANGE for a finite literal that does not fit; Redis refuses it.
     let infinite_by_name = matches!(unsigned.as_bytes()[0], b'i' | b'I');
-    if value.is_nan() || (value.is_infinite() && !infinite_by_name) { None } else { Some(value) }
+    let out_of_range = (value.is_infinite() && !infinite_by_name) || (value == 0.0 && !is_zero(unsigned));
+    if value.is_nan() || out_of_range { None } else { Some(value) }
+}
+
+/// Is the number zero as it is written, and not only too small for a double?
+fn is_zero(unsigned: &str) -> bool {
+    let mantissa = unsigned.split(['e', 'E']).next().unwrap_or_default();
+    mantissa.bytes().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 /// The digits of a C hexadecimal float, after `0x`: `1.8p3`.
@@ -153,8 +160,10 @@ fn parse_hex_float(text: &str) -> Option<f64> {
         value += f64::from(c.to_digit(16)?) * scale;
         scale /= 16.0;
     }
-    let value = value * 2f64.powi(exponent);
-    value.is_finite().then_some(value)
+    let zero = value == 0.0;
+    // In two steps: the power alone may be out of range where the number is not.
+    let value = value * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2);
+    (value.is_finite() && (zero || value != 0.0)).then_some(value)
 }
 
 #[cfg(test)]
@@ -197,6 +206,15 @@ mod tests {
             (" 1", None),
             ("1 ", None),
             ("1e999", None),
+            ("1e-310", Some(1e-310)),
+            ("5e-324", Some(5e-324)),
+            ("2e-324", None),
+            ("-1e-400", None),
+            ("0e-500", Some(0.0)),
+            ("0.00e5", Some(0.0)),
+            ("0x1p-1074", Some(5e-324)),
+            ("0x1p-1080", None),
+            ("0x0p-5000", Some(0.0)),
             ("", None),
             ("-", None),
         ] {

@@ -188,6 +188,8 @@ pub enum TimeoutReply {
     /// WAITAOF: whether the local log is synced up to `position` by then, and no replica.
     Synced {
         position: u64,
+        /// That is what it waits for.
+        local: bool,
     },
 }
 

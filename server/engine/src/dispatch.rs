@@ -269,7 +269,7 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
         crate::commands::server::monitor::feed(cx);
     }
     let result = run(cx, args);
-    cx.notify_new_keys();
+    cx.notify_noted_keys();
     let now_us = cx.host.monotonic_us();
     cx.shared.clock_us = now_us;
     let elapsed_us = now_us.saturating_sub(started_us) + std::mem::take(&mut cx.shared.sleep_us);

@@ -6,6 +6,7 @@ use slab::Slab;
 use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
 use crate::command::table;
+use crate::commands::server::WAITAOF_WITHOUT_LOG;
 use crate::config::Config;
 use crate::context::{Context, Mode};
 use crate::dispatch;
@@ -71,6 +72,7 @@ impl Engine {
             stats: Stats::new(),
             slow_log: SlowLog::default(),
             write_refusal: None,
+            config_unsettled: false,
             running_script: None,
             hold: 0,
             released: 0,
@@ -239,8 +241,7 @@ impl Engine {
     /// The answer to a client that waits for [`crate::host::Request::WaitSynced`]: the local log is synced up to
     /// `position`. Nothing happens when it has given up, and may be waiting for something else by now.
     pub fn answer_synced(&mut self, slot: Slot, position: u64) {
-        let waits = self.shared.client(slot).and_then(|client| client.state.blocked.as_deref());
-        if !waits.is_some_and(|blocked| blocked.on_timeout == TimeoutReply::Synced { position }) {
+        if !self.waits_for_sync(slot, position) {
             return;
         }
         self.answer(slot, |reply| {
@@ -248,6 +249,31 @@ impl Engine {
             reply.int(1);
             reply.int(0);
         });
+    }
+
+    /// Does the client wait, by WAITAOF, for the local log to be synced up to `position`?
+    pub fn waits_for_sync(&mut self, slot: Slot, position: u64) -> bool {
+        let blocked = self.shared.client(slot).and_then(|client| client.state.blocked.as_deref());
+        blocked.is_some_and(
+            |blocked| matches!(blocked.on_timeout, TimeoutReply::Synced { position: at, .. } if at == position),
+        )
+    }
+
+    /// The journal has been turned off: what was appended is as safe as it will ever be, and those who wait for it to be
+    /// synced are told that it never will.
+    pub fn stop_journal(&mut self) {
+        self.shared.effects.set_enabled(false);
+        self.set_released(self.shared.effects.newest_seq());
+        let waits = |client: &Client| {
+            let on_timeout = client.state.blocked.as_ref().map(|blocked| blocked.on_timeout);
+            matches!(on_timeout, Some(TimeoutReply::Synced { local: true, .. }))
+        };
+        let clients =
+            self.shared.clients.iter().filter_map(|(slot, client)| Some((slot, client.as_deref()?)));
+        let waiting: Vec<Slot> = clients.filter(|(_, client)| waits(client)).map(|(slot, _)| slot).collect();
+        for slot in waiting {
+            self.shared.unblock_with_error(slot, WAITAOF_WITHOUT_LOG);
+        }
     }
 
     /// What time brings about: blocked clients give up, CLIENT PAUSE ends.
@@ -354,9 +380,11 @@ impl Engine {
         self.shared.effects.set_applying(true);
         self.keys.no_touch = true;
         let report_new = std::mem::take(&mut self.keys.report_new);
+        let report_misses = std::mem::take(&mut self.keys.report_misses);
         let result = self.apply_effects(host, payload, header.seq);
         self.keys.no_touch = false;
         self.keys.report_new = report_new;
+        self.keys.report_misses = report_misses;
         self.shared.effects.set_applying(false);
         self.shared.effects.set_last_seq(header.seq);
         self.shared.released = self.shared.released.max(header.seq);
@@ -415,8 +443,11 @@ impl Engine {
     }
 
     /// Takes over loaded databases as the state after `seq`, which is safe: at start-up, from the leader's snapshot, or when
-    /// a deposed leader goes back to what was committed. What was executed and not released is forgotten.
-    pub fn restore(&mut self, dbs: Vec<Db>, seq: u64) {
+    /// a deposed leader goes back to what was committed. What was executed and not released is forgotten. The engine's time
+    /// was `taken_at_ms` then (0: unknown) and goes on from there even if the wall clock has been set back: what was seen
+    /// to expire before the snapshot stays expired.
+    pub fn restore(&mut self, dbs: Vec<Db>, seq: u64, taken_at_ms: i64) {
+        self.begin_turn(taken_at_ms, self.shared.clock_us);
         self.keys.replace_dbs(dbs);
         self.shared.effects.abandon();
         self.shared.effects.set_last_seq(seq);

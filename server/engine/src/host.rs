@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::busy::Busy;
 use crate::client::Slot;
 use crate::cluster::{ClusterRequest, ClusterView};
+use crate::config::Config;
 use crate::error::CommandError;
 
 /// The outside of the engine: the server in production, a small fake in tests.
@@ -43,8 +44,8 @@ pub enum LogLevel {
 /// What a command asks the host to do after it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// These directives changed; the values are in the engine's configuration.
-    ConfigChanged(Vec<&'static str>),
+    /// These directives changed; the values are in the engine's configuration, those from before are here.
+    ConfigChanged(ConfigChange),
     /// CONFIG RESETSTAT: counters that only the host keeps go back to zero.
     ResetFigures,
     /// SAVE; the client waits for an answer, which comes when the snapshot is durable.
@@ -70,6 +71,17 @@ pub enum Request {
     Sleep { microseconds: u64 },
     /// Stop the process at once, as a crash would (DEBUG SEGFAULT, PANIC …).
     Crash,
+}
+
+/// What a CONFIG SET has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigChange {
+    pub names: Vec<&'static str>,
+    /// The configuration that it was made in: what cannot be put into effect is taken back to it.
+    pub before: Box<Config>,
+    /// Who waits for an answer, because the host may fail to put the change into effect; then
+    /// [`crate::shared::Shared::config_unsettled`] is to be cleared with the answer. `None`: the client was told OK.
+    pub client: Option<Slot>,
 }
 
 /// Figures of the host.
@@ -107,6 +119,8 @@ pub struct Facts {
     pub log_bytes: u64,
     pub log_base_bytes: u64,
     pub log_queued_bytes: u64,
+    /// Bytes appended since the last snapshot was taken.
+    pub log_grown_bytes: u64,
     pub log_last_write_ok: bool,
     pub log_appended: u64,
     pub log_released: u64,

@@ -43,6 +43,8 @@ pub struct Shared {
     pub slow_log: SlowLog,
     /// Set by the host while writes cannot be made durable: every write is refused with it.
     pub write_refusal: Option<CommandError>,
+    /// The host is putting a CONFIG SET into effect that it may have to take back.
+    pub config_unsettled: bool,
     /// Set while one runs.
     pub running_script: Option<RunningScript>,
     /// The journal position that the running command's reply needs.
@@ -254,6 +256,7 @@ impl Shared {
     pub(crate) fn time_out(&mut self, host: &dyn Host, slot: Slot) {
         let newest = self.effects.newest_seq();
         let released = self.released;
+        let logs = self.effects.enabled();
         let Some(client) = self.client(slot) else { return };
         let Some(blocked) = client.state.blocked.as_ref() else { return };
         let from = client.reply.out.end();
@@ -261,9 +264,9 @@ impl Shared {
             TimeoutReply::NullArray => client.reply.null_array(),
             TimeoutReply::Null => client.reply.null(),
             TimeoutReply::Integer(n) => client.reply.int(n),
-            TimeoutReply::Synced { position } => {
+            TimeoutReply::Synced { position, .. } => {
                 client.reply.array(2);
-                client.reply.int(i64::from(host.facts().log_synced >= position));
+                client.reply.int(i64::from(logs && host.facts().log_synced >= position));
                 client.reply.int(0);
             }
         }

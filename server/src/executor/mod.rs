@@ -53,6 +53,8 @@ pub struct Parts {
     pub listeners: Vec<Listener>,
     pub ready: Arc<Ready>,
     pub config_file: Option<PathBuf>,
+    /// Bytes of the snapshot that was loaded.
+    pub log_base_bytes: u64,
     pub stop: StopFlag,
     pub services: Services,
 }
@@ -120,10 +122,15 @@ pub struct Executor {
     cron_at: Instant,
     cron_count: u64,
     shutdown: Option<requests::Shutdown>,
+    /// CONFIG SET appendonly, until the log is turned on or off.
+    log_switch: Option<requests::PendingChange>,
     /// Clients of WAITAOF, and the positions that they wait for.
     wait_synced: Vec<(u64, Slot)>,
     /// Bytes of the last snapshot, which is what the log is shortened to: the measure of `auto-aof-rewrite-percentage`.
     log_base_bytes: u64,
+    /// The journal's `appended_bytes` at the position of the last snapshot, and of the one being written.
+    snapshot_at_bytes: u64,
+    snapshot_begun_at_bytes: u64,
     figures: Traffic,
 }
 
@@ -142,7 +149,18 @@ struct Traffic {
 impl Executor {
     /// Puts the parts together; runs when [`Executor::run`] is called.
     pub fn new(parts: Parts) -> Self {
-        let Parts { engine, host, journal, snapshots, listeners, ready, config_file, stop, services } = parts;
+        let Parts {
+            engine,
+            host,
+            journal,
+            snapshots,
+            listeners,
+            ready,
+            config_file,
+            log_base_bytes,
+            stop,
+            services,
+        } = parts;
         let listeners = Self::with_tokens(listeners, &ready);
         let released = engine.shared.released;
         let shared = Rc::clone(&host.shared);
@@ -171,8 +189,11 @@ impl Executor {
             cron_at: Instant::now(),
             cron_count: 0,
             shutdown: None,
+            log_switch: None,
             wait_synced: Vec::new(),
-            log_base_bytes: 0,
+            log_base_bytes,
+            snapshot_at_bytes: 0,
+            snapshot_begun_at_bytes: 0,
             figures: Traffic::default(),
         }
     }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairn_engine::client::TimeoutReply;
-use cairn_engine::config::{self, DirectiveId};
-use cairn_engine::host::Request;
-use cairn_engine::{Slot, rdb};
+use cairn_engine::config::{self, Config, ConfigError, DirectiveId};
+use cairn_engine::host::{ConfigChange, Request};
+use cairn_engine::{Engine, Slot, rdb};
 use cairn_storage::snapshot::{SnapshotDir, write_file_atomically};
 
-use super::{Executor, Exit, Traffic, now_ms};
+use super::{Executor, Exit, Listener, Traffic, now_ms};
 use crate::journal::{LocalJournal, Retention};
 use crate::snapshots;
 use crate::start::{listen, sync_policy};
@@ -21,6 +20,14 @@ pub(super) struct Shutdown {
     save: bool,
     force: bool,
     snapshot_started: bool,
+}
+
+/// A CONFIG SET that is being put into effect.
+pub(super) struct PendingChange {
+    /// The id of who waits for the answer.
+    client: Option<u64>,
+    names: Vec<&'static str>,
+    before: Box<Config>,
 }
 
 impl Executor {
@@ -46,7 +53,7 @@ impl Executor {
                     let sampled_at_ms = self.figures.sampled_at_ms;
                     self.figures = Traffic { sampled_at_ms, ..Traffic::default() };
                 }
-                Request::ConfigChanged(names) => self.apply_config(&names),
+                Request::ConfigChanged(change) => self.apply_config(change),
                 Request::ConfigRewrite { client } => self.rewrite_config(client),
                 Request::Shutdown { client, save, now: _, force } => {
                     let save = save.unwrap_or(!self.engine.shared.config.save.is_empty());
@@ -124,20 +131,17 @@ impl Executor {
         for (position, client) in waiting {
             if position <= synced {
                 self.engine.answer_synced(client, position);
-            } else if self.waits_for_sync(client, position) {
+            } else if self.engine.waits_for_sync(client, position) {
                 self.wait_synced.push((position, client));
             }
         }
     }
 
-    fn waits_for_sync(&mut self, client: Slot, position: u64) -> bool {
-        let blocked = self.engine.client(client).and_then(|client| client.state.blocked.as_deref());
-        blocked.is_some_and(|blocked| blocked.on_timeout == TimeoutReply::Synced { position })
-    }
-
     fn start_snapshot(&mut self, waiting: Vec<u64>) {
         let snapshot = self.engine.snapshot();
         let compress = self.engine.shared.config.rdbcompression;
+        self.snapshot_begun_at_bytes =
+            self.journal.as_ref().map_or(0, |journal| journal.figures().appended_bytes);
         self.snapshots.start(snapshot, compress, now_ms() / 1000, waiting);
         self.refresh_facts();
     }
@@ -150,6 +154,7 @@ impl Executor {
                 self.engine.shared.effects.forget_dirty(finished.dirty);
                 if finished.at_home {
                     self.log_base_bytes = *bytes;
+                    self.snapshot_at_bytes = self.snapshot_begun_at_bytes;
                     self.compact_log(finished.seq);
                 } else {
                     tracing::warn!("the log stays as long as it is: a start would not find this snapshot");
@@ -189,7 +194,7 @@ impl Executor {
         let dirty = self.engine.shared.effects.dirty();
         let log_grown = self.snapshots.at_home()
             && self.journal.as_ref().is_some_and(|journal| {
-                let grown = journal.figures().bytes_since_snapshot;
+                let grown = journal.figures().appended_bytes - self.snapshot_at_bytes;
                 let base = self.log_base_bytes;
                 config.auto_aof_rewrite_percentage > 0
                     && grown >= config.auto_aof_rewrite_min_size
@@ -200,8 +205,51 @@ impl Executor {
         }
     }
 
-    /// Puts changed directives into effect.
-    fn apply_config(&mut self, names: &[&'static str]) {
+    /// Puts changed directives into effect, or takes them back when that fails; answers the client, if it waits.
+    fn apply_config(&mut self, change: ConfigChange) {
+        let ConfigChange { names, before, client } = change;
+        let pending = PendingChange { client: client.and_then(|slot| self.client_id(slot)), names, before };
+        let changed = |id: DirectiveId| pending.names.contains(&id.name());
+        let moves = changed(DirectiveId::port) || changed(DirectiveId::bind);
+        if moves && let Err(error) = self.listen_anew(&pending.before) {
+            tracing::error!("CONFIG SET is taken back: {error:#}");
+            let (id, reason) = if changed(DirectiveId::port) {
+                (DirectiveId::port, "Unable to listen on this port. Check server logs.")
+            } else {
+                (DirectiveId::bind, "Failed to bind to specified addresses.")
+            };
+            return self.refuse_config(&pending, id, reason);
+        }
+        self.put_into_effect(&pending.names);
+        if changed(DirectiveId::appendonly) {
+            self.log_switch = Some(pending);
+        } else if client.is_some() {
+            self.settle_config(pending.client, |engine, slot| engine.answer(slot, |reply| reply.ok()));
+        }
+        self.switch_log_if_due();
+    }
+
+    /// Takes a change back that could not be put into effect, and says so.
+    fn refuse_config(&mut self, pending: &PendingChange, id: DirectiveId, reason: &str) {
+        self.engine.shared.config.take_back(&pending.names, &pending.before);
+        let Engine { keys, shared, .. } = &mut self.engine;
+        keys.configure(&shared.config);
+        self.put_into_effect(&pending.names);
+        let error = ConfigError::Refused { name: id.name().to_owned(), reason: reason.to_owned() };
+        let text = format!("ERR {error}");
+        self.settle_config(pending.client, |engine, slot| engine.answer(slot, |reply| reply.error(&text)));
+    }
+
+    /// A change that might have failed has not, or has been taken back.
+    fn settle_config(&mut self, client: Option<u64>, answer: impl FnOnce(&mut Engine, Slot)) {
+        self.engine.shared.config_unsettled = false;
+        if let Some(slot) = client.and_then(|id| self.slot_of(id)) {
+            answer(&mut self.engine, slot);
+        }
+    }
+
+    /// What follows from the values of directives that cannot fail.
+    fn put_into_effect(&mut self, names: &[&'static str]) {
         let changed = |id: DirectiveId| names.contains(&id.name());
         let config = &self.engine.shared.config;
         if changed(DirectiveId::appendfsync) {
@@ -222,82 +270,95 @@ impl Executor {
                 Err(error) => tracing::error!("snapshots stay where they were: {error}"),
             }
         }
-        if changed(DirectiveId::port) || changed(DirectiveId::bind) {
-            self.listen_anew();
-        }
-        self.switch_log_if_due();
     }
 
-    /// CONFIG SET port, bind: other listening sockets. Connections stay. When the new sockets cannot be had, nobody new gets
-    /// in until the next CONFIG SET; those who are connected can do that.
-    fn listen_anew(&mut self) {
-        // The old ones go first: some of the new may have the same address.
-        let old = std::mem::take(&mut self.listeners);
-        drop(old);
-        match listen(&self.engine.shared.config) {
-            Ok(listeners) => {
-                tracing::info!(port = self.engine.shared.config.port, "listening anew");
-                self.listeners = Self::with_tokens(listeners, &self.ready);
-                self.shared.borrow_mut().facts.tcp_port = self.engine.shared.config.port;
-            }
-            Err(error) => tracing::error!("not listening any more: {error:#}; CONFIG SET port or bind again"),
-        }
-    }
-
-    /// Turns the log on or off as `appendonly` says, once no snapshot is being written.
-    ///
-    /// Turning it on needs a snapshot of everything that was never logged, durable before the first batch: without it
-    /// the log would be applied to a state that it does not belong to. Nobody is served while it is written.
-    pub(super) fn switch_log_if_due(&mut self) {
-        let wanted = self.engine.shared.config.appendonly;
-        if wanted == self.journal.is_some() || self.snapshots.running() {
-            return;
-        }
-        if !wanted {
-            tracing::warn!("the log is turned off: what is written from now on is lost in a crash");
-            if let Some(journal) = &mut self.journal
-                && let Err(error) = journal.flush()
-            {
-                // The disk is full; had it failed, the journal's next event would end the process.
-                tracing::error!("the log stays on, because it could not be flushed: {error}");
-                self.engine.shared.config.appendonly = true;
-                return;
-            }
-            self.journal = None;
-            self.engine.shared.write_refusal = None;
-            self.engine.shared.effects.set_enabled(false);
-            self.released = self.engine.shared.effects.newest_seq();
-            self.engine.set_released(self.released);
-            self.flush_held();
-            return;
-        }
-        let snapshot = self.engine.snapshot();
+    /// CONFIG SET port, bind: other listening sockets, with those of `before` as they were when that fails. Connections
+    /// stay.
+    fn listen_anew(&mut self, before: &Config) -> anyhow::Result<()> {
         let config = &self.engine.shared.config;
-        let target = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir);
-        let written = target.map_err(|error| error.to_string()).and_then(|target| {
-            snapshots::write(
-                &target,
-                &self.services.snapshot_file,
-                snapshot,
-                config.rdbcompression,
-                || Ok(()),
-            )
-        });
-        match written {
-            Ok(_) => {
-                tracing::info!("the log is turned on");
-                self.engine.shared.effects.set_enabled(true);
-                let last = self.engine.shared.effects.newest_seq();
-                let writer = Arc::clone(&self.services.writer);
-                self.journal = Some(Box::new(LocalJournal::new(writer, last)));
+        let mut old =
+            std::mem::take(&mut self.listeners).into_iter().map(|(listener, ..)| listener).collect();
+        let mut opened = listen(config, &mut old);
+        if opened.is_err() && config.port == before.port {
+            // One of the old may be in the way, as 127.0.0.1 is in that of 0.0.0.0. Connections that wait in it are lost.
+            old.retain(|listener| matches!(listener, Listener::Unix(..)));
+            opened = listen(config, &mut old);
+        }
+        let outcome = match opened {
+            Ok(listeners) => {
+                old = listeners;
+                tracing::info!(port = config.port, "listening anew");
+                self.shared.borrow_mut().facts.tcp_port = config.port;
+                Ok(())
             }
             Err(error) => {
-                tracing::error!(
-                    "the log stays off, because there can be no snapshot to begin it with: {error}"
-                );
-                self.engine.shared.config.appendonly = false;
+                match listen(before, &mut old) {
+                    Ok(listeners) => old = listeners,
+                    Err(error) => {
+                        tracing::error!("not listening any more: {error:#}; CONFIG SET port or bind")
+                    }
+                }
+                Err(error)
+            }
+        };
+        self.listeners = Self::with_tokens(old, &self.ready);
+        outcome
+    }
+
+    /// Turns the log on or off as `appendonly` says, once no snapshot is being written, and answers who asked for it.
+    pub(super) fn switch_log_if_due(&mut self) {
+        let wanted = self.engine.shared.config.appendonly;
+        if wanted != self.journal.is_some() {
+            if self.snapshots.running() {
+                return;
+            }
+            let switched = if wanted { self.turn_log_on() } else { self.turn_log_off() };
+            if let Err(error) = switched {
+                tracing::error!("the log stays {}: {error}", if wanted { "off" } else { "on" });
+                self.engine.shared.config.appendonly = !wanted;
+                let turn = if wanted { "on" } else { "off" };
+                let reason = format!("Unable to turn {turn} AOF. Check server logs.");
+                if let Some(pending) = self.log_switch.take() {
+                    self.refuse_config(&pending, DirectiveId::appendonly, &reason);
+                }
+                return;
             }
         }
+        if let Some(pending) = self.log_switch.take() {
+            self.settle_config(pending.client, |engine, slot| engine.answer(slot, |reply| reply.ok()));
+        }
+    }
+
+    fn turn_log_off(&mut self) -> Result<(), String> {
+        tracing::warn!("the log is turned off: what is written from now on is lost in a crash");
+        if let Some(journal) = &mut self.journal {
+            // It fails when the disk is full; had the disk failed, the journal's next event would end the process.
+            journal.flush()?;
+        }
+        self.journal = None;
+        self.engine.shared.write_refusal = None;
+        self.engine.stop_journal();
+        self.released = self.engine.shared.released;
+        self.wait_synced.clear();
+        self.flush_held();
+        Ok(())
+    }
+
+    /// Needs a snapshot of everything that was never logged, durable before the first batch: without it the log would be
+    /// applied to a state that it does not belong to. Nobody is served while it is written.
+    fn turn_log_on(&mut self) -> Result<(), String> {
+        let snapshot = self.engine.snapshot();
+        let compress = self.engine.shared.config.rdbcompression;
+        let target = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
+            .map_err(|error| error.to_string())?;
+        let bytes = snapshots::write(&target, &self.services.snapshot_file, snapshot, compress, || Ok(()))?;
+        tracing::info!("the log is turned on");
+        self.engine.shared.effects.set_enabled(true);
+        let last = self.engine.shared.effects.newest_seq();
+        self.journal = Some(Box::new(LocalJournal::new(Arc::clone(&self.services.writer), last, 0)));
+        self.log_base_bytes = bytes;
+        self.snapshot_at_bytes = 0;
+        Ok(())
     }
 
     /// CONFIG REWRITE.
@@ -439,6 +500,7 @@ impl Executor {
             facts.log_bytes = figures.bytes_on_disk;
             facts.log_base_bytes = self.log_base_bytes;
             facts.log_queued_bytes = journal.queued_bytes();
+            facts.log_grown_bytes = figures.appended_bytes - self.snapshot_at_bytes;
             facts.log_last_write_ok = self.engine.shared.write_refusal.is_none();
             facts.log_appended = figures.appended;
             facts.log_released = figures.released;

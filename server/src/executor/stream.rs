@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use socket2::{SockRef, Socket};
+use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -73,17 +73,25 @@ pub struct Accepted {
 }
 
 impl Listener {
+    /// The TCP address that it listens on.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+
     /// Accepts a connection that is there, whatever the I/O driver knows; `WouldBlock` when there is none.
     pub fn accept_now(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
-                let socket = accept_socket(SockRef::from(listener))?;
-                let stream = TcpStream::from_std(socket.into())?;
-                let address = stream.peer_addr()?;
-                accepted_tcp(stream, address)
+                // The address that comes with it: the socket knows none any more if the other end has hung up.
+                let (socket, address) = accept_socket(SockRef::from(listener))?;
+                let address = address.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+                accepted_tcp(TcpStream::from_std(socket.into())?, address)
             }
             Self::Unix(listener, path) => {
-                let socket = accept_socket(SockRef::from(listener))?;
+                let (socket, _) = accept_socket(SockRef::from(listener))?;
                 Ok(accepted_unix(UnixStream::from_std(socket.into())?, path))
             }
         }
@@ -103,10 +111,20 @@ impl Listener {
     }
 }
 
-fn accept_socket(listener: SockRef<'_>) -> io::Result<Socket> {
-    let (socket, _) = listener.accept()?;
+fn accept_socket(listener: SockRef<'_>) -> io::Result<(Socket, SockAddr)> {
+    let (socket, address) = listener.accept()?;
     socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok((socket, address))
+}
+
+/// Is it this process or this machine that lacks something, so that trying again at once would fail again? Any other
+/// error is that of the one connection, which is off the queue with it.
+pub fn is_shortage(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOMEM: i32 = 12;
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOMEM | ENOBUFS))
 }
 
 fn accepted_tcp(stream: TcpStream, address: SocketAddr) -> io::Result<Accepted> {
@@ -127,5 +145,41 @@ fn accepted_unix(stream: UnixStream, path: &str) -> Accepted {
         local_address: format!("{path}:0"),
         unix_socket: true,
         local: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_reset_before_it_was_accepted_is_no_error() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let _guard = runtime.enter();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let listener = Listener::Tcp(TcpListener::from_std(socket).unwrap());
+        let client = std::net::TcpStream::connect(listener.address().unwrap()).unwrap();
+        let address = client.local_addr().unwrap().to_string();
+        SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        let accepted = listener.accept_now().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(accepted.address, address);
+    }
+
+    #[test]
+    fn only_a_shortage_puts_accepting_off() {
+        for shortage in [errno::EMFILE, errno::ENFILE] {
+            assert!(is_shortage(&io::Error::from_raw_os_error(shortage)));
+        }
+        assert!(!is_shortage(&io::ErrorKind::ConnectionAborted.into()));
+        assert!(!is_shortage(&io::Error::from_raw_os_error(errno::ECONNABORTED)));
+        assert!(!is_shortage(&io::ErrorKind::NotConnected.into()));
+    }
+
+    mod errno {
+        pub const ENFILE: i32 = 23;
+        pub const EMFILE: i32 = 24;
+        pub const ECONNABORTED: i32 = if cfg!(target_os = "linux") { 103 } else { 53 };
     }
 }

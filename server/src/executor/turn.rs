@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::attend::AttendingHost;
 use super::connection::{Connection, READ_BYTES, READ_BYTES_PER_TURN};
-use super::stream::{Accepted, Stream};
+use super::stream::{Accepted, Stream, is_shortage};
 use super::wake::{Ready, Token};
 use super::{Executor, Exit, LISTENER_TOKENS, now_ms};
 use crate::journal::Event;
@@ -201,9 +201,13 @@ impl Executor {
                 Poll::Pending => return,
                 Poll::Ready(Ok(accepted)) => accepted,
                 Poll::Ready(Err(error)) => {
-                    // Out of file descriptors, most likely: the next cron looks again.
                     tracing::warn!("cannot accept a connection: {error}");
-                    return;
+                    if is_shortage(&error) {
+                        // The next cron looks again.
+                        return;
+                    }
+                    // That one connection has failed; there may be others behind it.
+                    continue;
                 }
             };
             self.admit(accepted);

@@ -15,19 +15,20 @@ pub struct LocalJournal {
     writer: Arc<LogWriter>,
     appended: u64,
     released: u64,
-    bytes_since_snapshot: u64,
+    appended_bytes: u64,
     state: WriterState,
     events: VecDeque<Event>,
 }
 
 impl LocalJournal {
-    /// Goes on after the entry `last_seq`, the last in the writer's log.
-    pub fn new(writer: Arc<LogWriter>, last_seq: u64) -> Self {
+    /// Goes on after the entry `last_seq`, the last in the writer's log, with `replayed_bytes` of payload after the
+    /// snapshot.
+    pub fn new(writer: Arc<LogWriter>, last_seq: u64, replayed_bytes: u64) -> Self {
         Self {
             writer,
             appended: last_seq,
             released: last_seq,
-            bytes_since_snapshot: 0,
+            appended_bytes: replayed_bytes,
             state: WriterState::Healthy,
             events: VecDeque::new(),
         }
@@ -43,7 +44,7 @@ impl Journal for LocalJournal {
     fn append(&mut self, batch: Batch) {
         assert_eq!(batch.seq, self.appended + 1, "a batch out of sequence");
         self.appended = batch.seq;
-        self.bytes_since_snapshot += batch.payload.len() as u64;
+        self.appended_bytes += batch.payload.len() as u64;
         self.writer.append_now(batch.seq, 0, batch.payload);
     }
 
@@ -75,7 +76,6 @@ impl Journal for LocalJournal {
     }
 
     fn compact(&mut self, seq: u64, retention: Retention) {
-        self.bytes_since_snapshot = 0;
         let reader = self.reader();
         let segments = self.writer.segments();
         let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -120,7 +120,7 @@ impl Journal for LocalJournal {
             syncs: progress.syncs,
             last_sync_us: progress.last_sync_us,
             bytes_on_disk: self.reader().size_on_disk(),
-            bytes_since_snapshot: self.bytes_since_snapshot,
+            appended_bytes: self.appended_bytes,
         }
     }
 }

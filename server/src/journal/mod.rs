@@ -63,6 +63,7 @@ pub struct Figures {
     pub syncs: u64,
     pub last_sync_us: u64,
     pub bytes_on_disk: u64,
-    /// Payload bytes appended since the last [`Journal::compact`].
-    pub bytes_since_snapshot: u64,
+    /// Payload bytes appended since this journal began, and those before that the start has replayed; grows, never
+    /// falls. The difference of two is what a snapshot is behind by.
+    pub appended_bytes: u64,
 }

@@ -68,7 +68,8 @@ fn exec(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     let Some(transaction) = cx.client.transaction.take() else {
         return Err("ERR EXEC without MULTI".into());
     };
-    let changed = cx.client.watch_broken || has_expired(cx);
+    expire_watched(cx);
+    let changed = cx.client.watch_broken;
     cx.shared.forget_watches(cx.client);
     if transaction.broken {
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
@@ -91,11 +92,16 @@ fn exec(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-/// Has the time of a watched key come, with nobody having noticed yet?
-fn has_expired(cx: &Context<'_>) -> bool {
-    let now_ms = cx.now_ms();
-    let expire_at = |watched: &WatchedKey| cx.keys.dbs()[watched.db].expire_at(&watched.key);
-    cx.client.watched.iter().any(|watched| expire_at(watched).is_some_and(|at_ms| at_ms <= now_ms))
+/// Removes the watched keys whose time has come with nobody having noticed yet, which breaks the WATCH. That EXEC is
+/// refused tells of their expiry, so it has to be an effect that the reply waits for.
+fn expire_watched(cx: &mut Context<'_>) {
+    let selected = cx.keys.selected();
+    for WatchedKey { db, key } in std::mem::take(&mut cx.client.watched) {
+        cx.keys.select(db);
+        dispatch::expire_if_due(cx, &key);
+        cx.client.watched.push(WatchedKey { db, key });
+    }
+    cx.keys.select(selected);
 }
 
 static WATCH: Command = Command {
@@ -252,10 +258,35 @@ mod tests {
         server.run(a, "MULTI");
         server.run(a, "PING");
         assert_eq!(server.run(a, "EXEC"), "*-1\r\n");
+        // Somebody has seen now that it has expired: it is an effect, and stays so.
+        let mut replica = server.replica();
+        let b = replica.connect(Resp::V2);
+        assert_eq!(replica.run(b, "DBSIZE"), ":0\r\n");
         // A key that had expired already when WATCH came is just not there.
         server.run(a, "WATCH k");
         server.run(a, "MULTI");
         assert_eq!(server.run(a, "EXEC"), "*0\r\n");
+    }
+
+    #[test]
+    fn an_exec_refused_for_an_expiry_waits_for_the_expiry_to_be_released() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.run(a, "SELECT 1");
+        server.run(a, "SET k v PX 10");
+        server.run(a, "WATCH k");
+        server.run(a, "SELECT 2");
+        server.run(a, "MULTI");
+        server.now_ms += 20;
+        let before = server.batches.len();
+        server.send_held(a, &[b"EXEC"]);
+        assert_eq!(server.batches.len(), before + 1, "the key goes");
+        assert_eq!(server.output(a), b"");
+        server.release();
+        assert_eq!(server.output(a), b"*-1\r\n");
+        assert_eq!(server.run(a, "SELECT 1"), "+OK\r\n");
+        assert_eq!(server.run(a, "DBSIZE"), ":0\r\n");
+        assert!(server.engine.shared.watchers.is_empty());
     }
 
     #[test]

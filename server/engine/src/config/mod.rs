@@ -80,8 +80,8 @@ impl Config {
     }
 
     /// CONFIG SET: all pairs of name and value, or none. Gives the directives whose value changed;
-    /// the host puts them into effect. If it cannot (a port is taken), it restores its copy of the
-    /// old `Config` and answers with [`ConfigError::Refused`].
+    /// the host puts them into effect. If it cannot (a port is taken), it [takes them back](Self::take_back)
+    /// and answers with [`ConfigError::Refused`].
     pub fn set(&mut self, pairs: &[(&[u8], &[u8])], origin: Origin) -> Result<Vec<DirectiveId>, ConfigError> {
         let mut named: Vec<(&Directive, &'static str)> = Vec::with_capacity(pairs.len());
         for (name, _) in pairs {
@@ -121,6 +121,16 @@ impl Config {
         }
         *self = next;
         Ok(changed)
+    }
+
+    /// Gives the directives of these names the values that they had in `before`.
+    pub fn take_back(&mut self, names: &[&str], before: &Self) {
+        for directive in DIRECTIVES.iter().filter(|directive| names.contains(&directive.name)) {
+            let value = (directive.format)(before);
+            let words: Vec<&str> =
+                if (directive.many)() { value.split_ascii_whitespace().collect() } else { vec![&value] };
+            directive.set(self, &words).expect("a value that was allowed before");
+        }
     }
 }
 

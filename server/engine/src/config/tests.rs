@@ -626,3 +626,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_value_can_be_taken_back() {
+    let before = Config::default();
+    let names: Vec<&str> = DIRECTIVES.iter().map(|directive| directive.name).collect();
+    let mut config = before.clone();
+    config.take_back(&names, &before);
+    assert_eq!(config, before);
+    let pairs: [(&[u8], &[u8]); 4] = [
+        (b"port", b"7000"),
+        (b"bind", b"127.0.0.1 ::1"),
+        (b"save", b""),
+        (b"notify-keyspace-events", b"KEA"),
+    ];
+    config.set(&pairs, Origin::Local).unwrap();
+    let changed = config.clone();
+    config.take_back(&["port", "bind", "save", "notify-keyspace-events"], &before);
+    assert_eq!(config, before);
+    config.take_back(&names, &changed);
+    assert_eq!(config, changed);
+}

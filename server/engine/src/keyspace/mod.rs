@@ -164,6 +164,11 @@ pub struct Keyspace {
     pub report_new: bool,
     /// Those made since the last look, with their databases, while `report_new`.
     pub new_keys: Vec<(usize, Box<[u8]>)>,
+    /// Somebody wants to hear of look-ups that find nothing.
+    pub report_misses: bool,
+    /// Those since the last look, with their databases, while `report_misses`. A cell, because looking up changes
+    /// nothing.
+    missed_keys: Cell<Vec<(usize, Box<[u8]>)>>,
     pub hits: Cell<u64>,
     pub misses: Cell<u64>,
     /// Values that are too large to drop here and now; the host takes them to another thread.
@@ -193,6 +198,8 @@ impl Keyspace {
             no_touch: false,
             report_new: false,
             new_keys: Vec::new(),
+            report_misses: false,
+            missed_keys: Cell::default(),
             hits: Cell::new(0),
             misses: Cell::new(0),
             trash: Trash::default(),
@@ -209,6 +216,7 @@ impl Keyspace {
     pub fn configure(&mut self, config: &Config) {
         self.usage.configure(config);
         self.report_new = config.notify_keyspace_events.contains(NotifyFlags::NEW);
+        self.report_misses = config.notify_keyspace_events.contains(NotifyFlags::KEY_MISS);
     }
 
     /// The hash seed for tables inside values.
@@ -257,7 +265,7 @@ impl Keyspace {
         &mut self.dbs[self.selected]
     }
 
-    /// The key's value, for a command that returns it: counts a hit or a miss and touches LRU/LFU.
+    /// The key's value, for a command that returns it: counts a hit or a miss, which is reported, and touches LRU/LFU.
     pub fn get(&self, key: &[u8]) -> Option<&Value> {
         match self.db().dict.get(key) {
             Some(entry) => {
@@ -266,10 +274,25 @@ impl Keyspace {
                 Some(&entry.value)
             }
             None => {
-                self.misses.set(self.misses.get() + 1);
+                self.miss(key);
                 None
             }
         }
+    }
+
+    /// A command that reads has found nothing.
+    fn miss(&self, key: &[u8]) {
+        self.misses.set(self.misses.get() + 1);
+        if self.report_misses {
+            let mut missed = self.missed_keys.take();
+            missed.push((self.selected, key.into()));
+            self.missed_keys.set(missed);
+        }
+    }
+
+    /// The keys that were looked up in vain since the last call, with their databases.
+    pub fn take_missed(&mut self) -> Vec<(usize, Box<[u8]>)> {
+        std::mem::take(self.missed_keys.get_mut())
     }
 
     /// The key's value without counting or touching (TYPE, OBJECT, DUMP …).
@@ -277,9 +300,19 @@ impl Keyspace {
         self.db().dict.get(key).map(|entry| &entry.value)
     }
 
-    /// The key's entry, for a command that reports on the key (EXISTS, TTL, TYPE …): counts a hit or a miss, leaves
-    /// LRU and LFU alone.
+    /// The key's entry, for a command that reports on the key (EXISTS, TTL, TYPE …): counts a hit or a miss, which is
+    /// reported, leaves LRU and LFU alone.
     pub fn find(&self, key: &[u8]) -> Option<&KeyEntry> {
+        let entry = self.db().dict.get(key);
+        match entry {
+            Some(_) => self.hits.set(self.hits.get() + 1),
+            None => self.miss(key),
+        }
+        entry
+    }
+
+    /// [`Keyspace::find`] that reports no miss (OBJECT).
+    pub fn find_unreported(&self, key: &[u8]) -> Option<&KeyEntry> {
         let entry = self.db().dict.get(key);
         let count = if entry.is_some() { &self.hits } else { &self.misses };
         count.set(count.get() + 1);

@@ -5,7 +5,7 @@ use super::decode;
 use super::error::{LoadError, Problem, RestoreError};
 use super::format::{MAGIC, VERSION_CHECKSUM, VERSIONS, opcode};
 use super::reader::{Reader, Text};
-use super::{AUX_EMPTY_KEYS, AUX_FUNCTION, AUX_SEQ, Aux, crc64};
+use super::{AUX_EMPTY_KEYS, AUX_FUNCTION, AUX_SEQ, AUX_TIME, Aux, crc64};
 use crate::config::Config;
 use crate::ds::{HashSeed, Key};
 use crate::keyspace::evict::{LFU_INIT, LRU_CLOCK_MAX};
@@ -187,6 +187,11 @@ impl File<'_> {
                 Ok(seq) => aux.seq = Some(seq),
                 // Guessing here could replay a log onto the wrong state.
                 Err(_) => return Err(Problem::Content("the journal position is not a number")),
+            },
+            AUX_TIME => match value.parse() {
+                Ok(at_ms) => aux.taken_at_ms = Some(at_ms),
+                // Without it time could run behind what has expired already.
+                Err(_) => return Err(Problem::Content("the snapshot's time is not a number")),
             },
             "ctime" => aux.created_at_s = value.parse().unwrap_or(0),
             "used-mem" => aux.used_memory = value.parse().unwrap_or(0),

@@ -50,6 +50,8 @@ pub use save::{dump_value, save, save_with};
 pub struct Aux {
     /// The journal position of the state. `None` in a file that is not Cairn's own.
     pub seq: Option<u64>,
+    /// The engine's time at [`Aux::seq`], in Unix milliseconds; saving writes the snapshot's, if `seq` is there.
+    pub taken_at_ms: Option<i64>,
     /// Unix seconds; 0 when saving: those of the snapshot.
     pub created_at_s: i64,
     pub used_memory: u64,
@@ -65,3 +67,5 @@ pub const AUX_EMPTY_KEYS: &str = "%empty-keys-skipped";
 
 /// The AUX field of [`Aux::seq`].
 const AUX_SEQ: &str = "cairn-seq";
+/// The AUX field of [`Aux::taken_at_ms`].
+const AUX_TIME: &str = "cairn-time-ms";

@@ -122,7 +122,6 @@ fn bitfield(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandRes
 
 fn get_only(cx: &mut Context<'_>, key: &[u8], operations: &[Operation]) -> CommandResult {
     let Some(value) = cx.keys.get(key) else {
-        cx.notify(Class::Miss, "keymiss", key);
         cx.reply.array(operations.len());
         operations.iter().for_each(|_| cx.reply.int(0));
         return Ok(());

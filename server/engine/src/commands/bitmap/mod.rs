@@ -93,10 +93,7 @@ fn getbit(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         Some(value) => value
             .as_str()?
             .with_bytes(|bytes| bytes.get(offset / 8).map_or(0, |byte| byte >> (7 - offset % 8) & 1)),
-        None => {
-            cx.notify(Class::Miss, "keymiss", key);
-            0
-        }
+        None => 0,
     };
     cx.reply.int(bit.into());
     Ok(())
@@ -120,7 +117,6 @@ fn bitcount(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
     // As in Redis, the arguments of a count in nothing are not looked at.
     let Some(value) = cx.keys.get(key) else {
-        cx.notify(Class::Miss, "keymiss", key);
         cx.reply.int(0);
         return Ok(());
     };
@@ -166,7 +162,6 @@ fn bitpos(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         _ => return Err("ERR The bit argument must be 1 or 0.".into()),
     };
     let Some(value) = cx.keys.get(key) else {
-        cx.notify(Class::Miss, "keymiss", key);
         cx.reply.int(if bit { -1 } else { 0 });
         return Ok(());
     };

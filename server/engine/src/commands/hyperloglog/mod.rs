@@ -92,9 +92,8 @@ fn pfcount(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if args.len() > 2 {
         let mut union = [0; REGISTERS];
         for &key in args.from(1) {
-            match cx.keys.get(key) {
-                Some(value) => value.as_str()?.with_bytes(|bytes| merge(&mut union, bytes)).map(drop)?,
-                None => cx.notify(Class::Miss, "keymiss", key),
+            if let Some(value) = cx.keys.get(key) {
+                value.as_str()?.with_bytes(|bytes| merge(&mut union, bytes)).map(drop)?;
             }
         }
         cx.reply.int(estimate::of_registers(&union) as i64);
@@ -102,7 +101,6 @@ fn pfcount(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let key = args.at(1);
     let Some(value) = cx.keys.get(key) else {
-        cx.notify(Class::Miss, "keymiss", key);
         cx.reply.int(0);
         return Ok(());
     };

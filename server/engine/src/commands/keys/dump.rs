@@ -25,10 +25,7 @@ fn dump(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
     match cx.keys.find(key) {
         Some(entry) => cx.reply.bulk_shared(rdb::dump_value(&entry.value).into()),
-        None => {
-            cx.notify(Class::Miss, "keymiss", key);
-            cx.reply.null();
-        }
+        None => cx.reply.null(),
     }
     Ok(())
 }

@@ -188,7 +188,6 @@ const GETTER: Command = Command {
 fn report(cx: &mut Context<'_>, args: Args<'_>, show: impl Fn(i64, i64) -> i64) -> CommandResult {
     let key = args.at(1);
     if cx.keys.find(key).is_none() {
-        cx.notify(Class::Miss, "keymiss", key);
         cx.reply.int(-2);
         return Ok(());
     }

@@ -135,8 +135,6 @@ fn count_present(
     for &key in args.from(1) {
         if look(cx, key) {
             count += 1;
-        } else {
-            cx.notify(Class::Miss, "keymiss", key);
         }
     }
     cx.reply.int(count);
@@ -158,10 +156,7 @@ fn kind(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
     match cx.keys.find(key) {
         Some(entry) => cx.reply.simple(entry.value.kind().name()),
-        None => {
-            cx.notify(Class::Miss, "keymiss", key);
-            cx.reply.simple("none");
-        }
+        None => cx.reply.simple("none"),
     }
     Ok(())
 }
@@ -253,7 +248,6 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         return Err(SAME_OBJECT);
     }
     let Some(value) = cx.keys.get(source).cloned() else {
-        cx.notify(Class::Miss, "keymiss", source);
         cx.reply.int(0);
         return Ok(());
     };

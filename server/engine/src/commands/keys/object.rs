@@ -3,9 +3,11 @@
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Keys, METADATA};
 use crate::commands::help::help;
+use crate::config::{Config, MaxmemoryPolicy};
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::keyspace::KeyEntry;
+use crate::value::Value;
 
 pub(super) static OBJECT: Command = Command {
     name: "object",
@@ -53,10 +55,11 @@ static ENCODING: Command = Command {
 
 static REFCOUNT: Command = Command {
     name: "refcount",
-    summary: "Answers the number of references to the value, which is 1: keys do not share values.",
+    summary: "Answers the number of references to the value: 1, but for small integers, which Redis shares.",
     run: |cx, args| {
-        match find(cx, args) {
-            Some(_) => cx.reply.int(1),
+        match find(cx, args).map(|entry| is_shared_in_redis(&entry.value, cx.config())) {
+            Some(true) => cx.reply.int(REFCOUNT_SHARED),
+            Some(false) => cx.reply.int(1),
             None => cx.reply.null(),
         }
         Ok(())
@@ -107,7 +110,53 @@ fn freq(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
+/// The reference count of what Redis shares among all keys.
+const REFCOUNT_SHARED: i64 = i32::MAX as i64;
+/// The integers that Redis shares.
+const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
+
+/// Would Redis share this value? Not while each key needs a value of its own to keep its LRU or LFU word in.
+fn is_shared_in_redis(value: &Value, config: &Config) -> bool {
+    use MaxmemoryPolicy::{AllkeysLfu, AllkeysLru, VolatileLfu, VolatileLru};
+    let policy = config.maxmemory_policy;
+    let own_word = matches!(policy, AllkeysLfu | AllkeysLru | VolatileLfu | VolatileLru);
+    let small =
+        matches!(value, Value::Str(string) if string.as_int().is_some_and(|n| SHARED_INTEGERS.contains(&n)));
+    small && !(config.maxmemory > 0 && own_word) && value.encoding() == "int"
+}
+
 /// The entry, left as unused as it was.
 fn find<'k>(cx: &'k Context<'_>, args: Args<'_>) -> Option<&'k KeyEntry> {
-    cx.keys.find(args.at(2))
+    cx.keys.find_unreported(args.at(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_proto::Resp;
+
+    use crate::testing::TestEngine;
+
+    /// As redis-server 7.0.15 answers.
+    #[test]
+    fn small_integers_count_as_shared_unless_uses_of_keys_are_counted() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.run(a, "MSET small 9999 large 10000 negative -1 text v padded 007");
+        server.run(a, "RPUSH list 1");
+        for (key, expected) in [
+            ("small", ":2147483647\r\n"),
+            ("large", ":1\r\n"),
+            ("negative", ":1\r\n"),
+            ("text", ":1\r\n"),
+            ("padded", ":1\r\n"),
+            ("list", ":1\r\n"),
+            ("none", "$-1\r\n"),
+        ] {
+            assert_eq!(server.run(a, &format!("OBJECT REFCOUNT {key}")), expected, "{key}");
+        }
+        server.run(a, "CONFIG SET maxmemory 1gb maxmemory-policy volatile-ttl");
+        assert_eq!(server.run(a, "OBJECT REFCOUNT small"), ":2147483647\r\n");
+        server.run(a, "CONFIG SET maxmemory-policy volatile-lru");
+        assert_eq!(server.run(a, "OBJECT REFCOUNT small"), ":1\r\n");
+    }
 }

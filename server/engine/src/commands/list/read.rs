@@ -6,7 +6,6 @@ use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA, READ};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keyspace;
-use crate::notify::Class;
 use crate::types::{End, List};
 
 pub(super) static LLEN: Command = Command {
@@ -24,10 +23,7 @@ pub(super) static LLEN: Command = Command {
 fn llen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let len = match find(cx.keys, args.at(1))? {
         Some(list) => list.len(),
-        None => {
-            missed(cx, args);
-            0
-        }
+        None => 0,
     };
     cx.reply.int(len as i64);
     Ok(())
@@ -48,7 +44,6 @@ pub(super) static LINDEX: Command = Command {
 
 fn lindex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let Some(list) = find(cx.keys, args.at(1))? else {
-        missed(cx, args);
         cx.reply.null();
         return Ok(());
     };
@@ -75,7 +70,6 @@ pub(super) static LRANGE: Command = Command {
 fn lrange(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let (start, stop) = (args.int(2)?, args.int(3)?);
     let Some(list) = find(cx.keys, args.at(1))? else {
-        missed(cx, args);
         cx.reply.array(0);
         return Ok(());
     };
@@ -107,7 +101,6 @@ fn lpos(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let (key, element) = (args.at(1), args.at(2));
     let search = Search::parse(args)?;
     let Some(list) = find(cx.keys, key)? else {
-        missed(cx, args);
         match search.count {
             Some(_) => cx.reply.array(0),
             None => cx.reply.null(),
@@ -187,8 +180,4 @@ fn parse_limit(arg: &[u8], error: &'static str) -> CommandResult<usize> {
 
 fn find<'k>(keys: &'k Keyspace, key: &[u8]) -> CommandResult<Option<&'k List>> {
     keys.get(key).map(|value| value.as_list()).transpose()
-}
-
-fn missed(cx: &mut Context<'_>, args: Args<'_>) {
-    cx.notify(Class::Miss, "keymiss", args.at(1));
 }

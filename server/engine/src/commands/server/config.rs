@@ -2,10 +2,10 @@
 
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, DirectiveId};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::host::Request;
+use crate::host::{ConfigChange, Request};
 
 pub(super) static CONFIG: Command = Command {
     name: "config",
@@ -72,14 +72,40 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let (pairs, []) = args.from(2).as_chunks::<2>() else { return Err(CommandError::Syntax) };
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|&[name, value]| (name, value)).collect();
     let origin = cx.client.origin();
-    let changed =
-        cx.shared.config.set(&pairs, origin).map_err(|error: ConfigError| format!("ERR {error}"))?;
+    let refusal = |error: ConfigError| CommandError::from(format!("ERR {error}"));
+    let mut next = cx.shared.config.clone();
+    let changed = next.set(&pairs, origin).map_err(refusal)?;
+    let may_fail = changed.iter().find(|&&id| may_fail(id)).map(|id| id.name());
+    if let Some(name) = may_fail {
+        let reason = match () {
+            () if !cx.may_block() => "it takes effect only later, which a transaction cannot wait for",
+            () if cx.shared.config_unsettled => "another change is being put into effect",
+            () => "",
+        };
+        if !reason.is_empty() {
+            return Err(refusal(ConfigError::Refused { name: name.to_owned(), reason: reason.to_owned() }));
+        }
+    }
+    let before = Box::new(std::mem::replace(&mut cx.shared.config, next));
     cx.keys.configure(&cx.shared.config);
     if !changed.is_empty() {
-        cx.host.request(Request::ConfigChanged(changed.into_iter().map(|id| id.name()).collect()));
+        let names = changed.into_iter().map(|id| id.name()).collect();
+        let client = may_fail.map(|_| cx.client.slot);
+        cx.host.request(Request::ConfigChanged(ConfigChange { names, before, client }));
     }
-    cx.reply.ok();
+    if may_fail.is_some() {
+        // OK would be said too early: the host answers.
+        cx.shared.config_unsettled = true;
+        cx.block_on_host(None, crate::client::TimeoutReply::Null);
+    } else {
+        cx.reply.ok();
+    }
     Ok(())
+}
+
+/// May a valid value of this directive turn out to be one that cannot be put into effect?
+fn may_fail(id: DirectiveId) -> bool {
+    matches!(id, DirectiveId::port | DirectiveId::bind | DirectiveId::appendonly)
 }
 
 static RESETSTAT: Command = Command {
@@ -142,7 +168,9 @@ mod tests {
         assert_eq!((usage.lfu_log_factor, usage.lfu_decay_minutes), (7, 3));
         assert_eq!(server.engine.shared.config.maxmemory_policy, MaxmemoryPolicy::AllkeysLfu);
         let names = vec!["maxmemory-policy", "lfu-log-factor", "lfu-decay-time"];
-        assert_eq!(server.host.requests, [Request::ConfigChanged(names)]);
+        let [Request::ConfigChanged(change)] = &server.host.requests[..] else { panic!("told what changed") };
+        assert_eq!((&change.names, change.client), (&names, None));
+        assert_eq!(change.before.maxmemory_policy, MaxmemoryPolicy::Noeviction);
         assert_eq!(
             server.run(a, "CONFIG GET lfu-* maxmemory-policy"),
             "%3\r\n$14\r\nlfu-decay-time\r\n$1\r\n3\r\n$14\r\nlfu-log-factor\r\n$1\r\n7\r\n$16\r\nmaxmemory-policy\r\n\
@@ -166,6 +194,35 @@ mod tests {
         );
         assert_eq!(server.run(a, "CONFIG GET nosuch"), "*0\r\n");
         assert!(server.host.requests.is_empty());
+    }
+
+    #[test]
+    fn what_may_fail_is_answered_by_the_host_one_at_a_time() {
+        let mut server = TestEngine::new();
+        let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        assert_eq!(server.run(a, "CONFIG SET port 6379"), "+OK\r\n", "it is that already");
+        assert_eq!(server.run(a, "CONFIG SET port 7000 bind 127.0.0.1 hz 20"), "");
+        assert_eq!(
+            server.run(b, "CONFIG SET hz 30 appendonly no"),
+            "-ERR CONFIG SET failed (possibly related to argument 'appendonly') - another change is being put into \
+             effect\r\n"
+        );
+        assert_eq!(server.run(b, "CONFIG GET hz"), "*2\r\n$2\r\nhz\r\n$2\r\n20\r\n", "all or none");
+        let Some(Request::ConfigChanged(change)) = server.host.requests.pop() else { panic!("told of it") };
+        assert_eq!(change.client, Some(a));
+        server.engine.shared.config.take_back(&change.names, &change.before);
+        assert_eq!(
+            server.run(b, "CONFIG GET port bind hz"),
+            "*6\r\n$4\r\nbind\r\n$6\r\n* -::*\r\n$2\r\nhz\r\n$2\r\n10\r\n$4\r\nport\r\n$4\r\n6379\r\n"
+        );
+        server.engine.shared.config_unsettled = false;
+        server.run(b, "MULTI");
+        server.run(b, "CONFIG SET port 7000");
+        let refused = server.run(b, "EXEC");
+        assert!(
+            refused.starts_with("*1\r\n-ERR CONFIG SET failed (possibly related to argument 'port') - it ")
+        );
+        assert_eq!(server.engine.shared.config.port, 6379);
     }
 
     #[test]

@@ -307,6 +307,7 @@ fn persistence(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("log_appended", facts.log_appended);
     text.field("log_released", facts.log_released);
     text.field("log_synced", facts.log_synced);
+    text.field("log_bytes_since_snapshot", facts.log_grown_bytes);
     text.field("log_syncs", facts.log_syncs);
     text.field("log_last_sync_usec", facts.log_last_sync_us);
 }

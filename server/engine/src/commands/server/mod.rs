@@ -15,6 +15,8 @@ mod secrets;
 pub(crate) mod slowlog;
 mod syntax;
 
+pub(crate) use persistence::WAITAOF_WITHOUT_LOG;
+
 use crate::args::Args;
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;

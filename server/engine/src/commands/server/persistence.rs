@@ -167,6 +167,10 @@ pub(super) static WAITAOF: Command = Command {
     ..COMMAND
 };
 
+/// What WAITAOF says when there is no log, and when it goes away meanwhile.
+pub(crate) const WAITAOF_WITHOUT_LOG: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 fn waitaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let local = args.int(1)?;
     if !(0..=1).contains(&local) {
@@ -178,7 +182,7 @@ fn waitaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let deadline_ms = timeout(cx, args.at(3))?;
     if local == 1 && !cx.shared.effects.enabled() {
-        return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.".into());
+        return Err(WAITAOF_WITHOUT_LOG.into());
     }
     let position = cx.client.written_seq;
     let synced = cx.shared.effects.enabled() && cx.host.facts().log_synced >= position;
@@ -191,7 +195,7 @@ fn waitaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if replicas == 0 {
         cx.host.request(Request::WaitSynced { client: cx.client.slot, position });
     }
-    cx.block_on_host(deadline_ms, TimeoutReply::Synced { position });
+    cx.block_on_host(deadline_ms, TimeoutReply::Synced { position, local: local == 1 });
     Ok(())
 }
 
@@ -257,6 +261,25 @@ mod tests {
         );
         assert_eq!(server.run(a, "WAITAOF 0 -1 0"), "-ERR value is out of range, must be positive\r\n");
         assert_eq!(server.run(a, "WAITAOF 0 0 -1"), "-ERR timeout is negative\r\n");
+    }
+
+    #[test]
+    fn waitaof_ends_with_the_log_that_it_waits_for() {
+        let mut server = TestEngine::new();
+        let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
+        server.run(a, "SET k v");
+        server.run(a, "WAITAOF 1 0 0");
+        server.run(b, "WAITAOF 1 1 0");
+        server.run(c, "WAITAOF 0 1 100");
+        server.engine.stop_journal();
+        let refusal = format!("-{}\r\n", super::WAITAOF_WITHOUT_LOG);
+        for client in [a, b] {
+            assert_eq!(String::from_utf8(server.output(client)).unwrap(), refusal);
+            assert_eq!(server.run(client, "WAITAOF 1 0 0"), refusal);
+        }
+        assert_eq!(server.output(c), b"", "it waits for a replica only");
+        server.advance(101);
+        assert_eq!(server.output(c), b"*2\r\n:0\r\n:0\r\n");
     }
 
     #[test]

@@ -366,11 +366,11 @@ fn xautoclaim(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         at += 1;
     }
     let now_ms = cx.now_ms();
-    let group = match cx.keys.get_mut(key) {
-        Some(value) => value.as_stream_mut()?.group_mut(name),
-        None => None,
-    };
-    let (group, entries) = group.ok_or_else(|| no_group(key, name))?;
+    if cx.keys.get(key).is_none() {
+        return Err(no_group(key, name));
+    }
+    let value = cx.keys.get_mut(key).ok_or_else(|| no_group(key, name))?;
+    let (group, entries) = value.as_stream_mut()?.group_mut(name).ok_or_else(|| no_group(key, name))?;
 
     let (consumer, created) = group.find_or_create_consumer(consumer_name, now_ms);
     group.note_visit(consumer, now_ms, false);

@@ -23,9 +23,6 @@ pub(super) static XLEN: Command = Command {
 
 fn xlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let len = stream_at(cx, args.at(1))?.map(|stream| stream.entries.len());
-    if len.is_none() {
-        cx.notify(Class::Miss, "keymiss", args.at(1));
-    }
     cx.reply.int(len.unwrap_or(0) as i64);
     Ok(())
 }
@@ -80,7 +77,6 @@ fn range(cx: &mut Context<'_>, args: Args<'_>, reverse: bool) -> CommandResult {
         at += 2;
     }
     let Some(value) = cx.keys.get(key) else {
-        cx.notify(Class::Miss, "keymiss", key);
         cx.reply.array(0);
         return Ok(());
     };

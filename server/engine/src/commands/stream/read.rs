@@ -12,8 +12,8 @@ use crate::client::{BlockKind, TimeoutReply};
 use crate::command::{COMMAND, Command, Flag, Group as Family, Keys, READ};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
-use crate::notify::Class;
 use crate::types::stream::{ConsumerId, Entries, Group, IdText, Nack, StreamId};
+use crate::value::Value;
 
 /// Streams whose ids are kept on the stack.
 const STREAMS_INLINE: usize = 8;
@@ -208,13 +208,8 @@ fn xread(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 
 /// The id after which XREAD reads the stream at `key`.
 fn resolve_id(cx: &mut Context<'_>, key: &[u8], arg: &[u8]) -> CommandResult<StreamId> {
-    let entries = match cx.keys.get(key) {
-        Some(value) => Some(&value.as_stream()?.entries),
-        None => {
-            cx.notify(Class::Miss, "keymiss", key);
-            None
-        }
-    };
+    let stream = cx.keys.get(key).map(Value::as_stream).transpose()?;
+    let entries = stream.map(|stream| &stream.entries);
     match arg {
         b"$" => Ok(entries.map_or(StreamId::MIN, |entries| entries.last_id())),
         // The last entry itself, or the first to come.

@@ -85,7 +85,6 @@ fn reply_string(cx: &mut Context<'_>, key: &[u8]) -> CommandResult<bool> {
         value.as_str()?.reply(cx.reply);
         return Ok(true);
     }
-    cx.notify(Class::Miss, "keymiss", key);
     cx.reply.null();
     Ok(false)
 }
@@ -162,11 +161,7 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     for key in args.from(1) {
         match cx.keys.get(key) {
             Some(Value::Str(string)) => string.reply(cx.reply),
-            Some(_) => cx.reply.null(),
-            None => {
-                cx.notify(Class::Miss, "keymiss", key);
-                cx.reply.null();
-            }
+            Some(_) | None => cx.reply.null(),
         }
     }
     Ok(())

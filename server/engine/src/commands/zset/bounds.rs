@@ -21,7 +21,7 @@ fn score_bound(arg: &[u8]) -> CommandResult<ScoreBound> {
 }
 
 /// Unlike scores, bounds go through a bare `strtod` in Redis: nothing is 0, blanks may stand in front, the text ends
-/// at a zero byte, and what is too large is infinite.
+/// at a zero byte, what is too large is infinite, and what is too small is 0.
 fn lenient_double(text: &[u8]) -> Option<f64> {
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
     if text.is_empty() {
@@ -35,7 +35,7 @@ fn lenient_double(text: &[u8]) -> Option<f64> {
         let unsigned = digits.strip_prefix(b"-").or(digits.strip_prefix(b"+")).unwrap_or(digits);
         let number = matches!(unsigned.first(), Some(b'0'..=b'9' | b'.'));
         let value: f64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-        (number && value.is_infinite()).then_some(value)
+        (number && (value.is_infinite() || value == 0.0)).then_some(value)
     })
 }
 

@@ -55,6 +55,7 @@ fn errors_say_where_and_what() {
             "at byte 15, in key \"k\": the score of a sorted set's member is not a number",
         ),
         (b"\xfa\x09cairn-seq\x01x", "at byte 20: the journal position is not a number"),
+        (b"\xfa\x0dcairn-time-ms\x01x", "at byte 24: the snapshot's time is not a number"),
     ] {
         assert_eq!(refusal(&file(content)), text);
     }

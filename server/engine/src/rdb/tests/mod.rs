@@ -64,6 +64,7 @@ fn strings_expiries_databases_and_fields_come_back() {
     ]);
     let aux = Aux {
         seq: Some(u64::MAX),
+        taken_at_ms: None,
         created_at_s: 1_700_000_000,
         used_memory: 123,
         other: vec![("repl-id".to_owned(), "abc".to_owned()), ("redis-ver".to_owned(), "6.0.0".to_owned())],
@@ -76,6 +77,7 @@ fn strings_expiries_databases_and_fields_come_back() {
         (back.aux.seq, back.aux.created_at_s, back.aux.used_memory),
         (Some(u64::MAX), 1_700_000_000, 123)
     );
+    assert_eq!(back.aux.taken_at_ms, Some(0), "the snapshot's");
     let field =
         |name: &str| back.aux.other.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect();
     let (versions, ids): (Vec<_>, Vec<_>) = (field("redis-ver"), field("repl-id"));
