@@ -6,7 +6,9 @@
 //! - [`recovery`], [`snapshots`]: from disk to a state, and back.
 //! - [`host`], [`process`], [`memory`]: what the engine asks of the outside.
 //! - [`config_file`], [`flags`]: redis.conf files and the command line.
+//! - [`admin`]: what `cairn-admin` asks a running server.
 
+pub mod admin;
 pub mod config_file;
 pub mod executor;
 pub mod flags;

@@ -1,20 +1,23 @@
-//! `cairn-admin`: looks at a data directory while no server has it open.
+//! `cairn-admin`: looks at a data directory while no server has it open, and asks a running server for supervisors.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cairn_engine::config::Config;
 use cairn_engine::ds::HashSeed;
 use cairn_engine::{effects, rdb};
+use cairn_server::admin::{self, Address};
+use cairn_server::config_file::{self, Sources};
 use cairn_server::recovery::LOG_DIR;
 use cairn_storage::disk::{Disk, RealDisk};
 use cairn_storage::log::{Log, LogReader, Recovered};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-/// Looks at the data of a Cairn server. Never changes anything.
+/// Looks at the data of a Cairn server, which it never changes, and asks a running one.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
@@ -43,12 +46,56 @@ enum Command {
         #[arg(long)]
         count: Option<u64>,
     },
+    /// Exits with 0 when a server answers; for health checks.
+    Ping {
+        #[command(flatten)]
+        server: Server,
+        /// Only when it can serve: it has loaded its data, and its cluster, if it has one, has a leader.
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Lets another node lead, if this one does, and waits until it does; before a node is stopped or serviced.
+    HandOver {
+        #[command(flatten)]
+        server: Server,
+        /// Seconds after which it is given up.
+        #[arg(long, default_value_t = 10)]
+        timeout: u32,
+        /// Seconds to wait afterwards, so that whoever sends clients to this node can notice that it goes.
+        #[arg(long, default_value_t = 0)]
+        linger: u32,
+    },
+}
+
+/// A running server.
+#[derive(Args)]
+struct Server {
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// [default: the config file's, or 6379]
+    #[arg(long)]
+    port: Option<u16>,
+    /// The server's own config file, for its port and password.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl Server {
+    fn address(self) -> Result<Address> {
+        let sources = Sources { file: self.config, stdin: false, flags: Vec::new() };
+        let config = config_file::load(&sources, &mut io::empty())?;
+        let port = self.port.unwrap_or(config.port);
+        Ok(Address { host: self.host, port, password: config.requirepass })
+    }
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Check { dir, snapshot } => check(&dir, &snapshot),
         Command::Log { dir, from, count } => print_log(&dir, from, count),
+        Command::Ping { server, ready: false } => server.address().and_then(|address| admin::ping(&address)),
+        Command::Ping { server, ready: true } => server.address().and_then(|address| admin::ready(&address)),
+        Command::HandOver { server, timeout, linger } => hand_over(server, timeout, linger),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,6 +110,13 @@ fn main() -> ExitCode {
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn hand_over(server: Server, timeout_s: u32, linger_s: u32) -> Result<()> {
+    let led = admin::hand_over(&server.address()?, Duration::from_secs(timeout_s.into()))?;
+    writeln!(io::stdout(), "{}", if led { "another node leads" } else { "this node does not lead" })?;
+    std::thread::sleep(Duration::from_secs(linger_s.into()));
+    Ok(())
 }
 
 fn open(dir: &Path) -> Result<Option<(LogReader, Recovered)>> {
