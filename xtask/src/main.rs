@@ -1,5 +1,7 @@
 //! Developer commands: `cargo xtask …`. `.ci/run` calls the same `verify` that people call.
 
+mod cluster;
+mod deploy;
 mod steps;
 mod tidy;
 mod tools;
@@ -80,6 +82,22 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
+    /// Nodes on this machine that form a cluster, until ctrl-c; data and logs in target/cluster
+    Cluster {
+        #[arg(value_parser = clap::value_parser!(u16).range(1..=i64::from(cluster::NODES_MAX)))]
+        nodes: u16,
+        /// The first node's port for clients; the others' follow
+        #[arg(long, default_value_t = 7001)]
+        base_port: u16,
+        /// Wipe what former nodes have left
+        #[arg(long)]
+        fresh: bool,
+        /// Further directives for all of them
+        #[arg(last = true)]
+        directives: Vec<String>,
+    },
+    /// What deploy/ and the READMEs tell people to run, against the programs
+    Deploy,
     /// The style that no compiler checks: crate arrows, where files are synced, lengths, paths in ARCHITECTURE.md
     Tidy,
 }
@@ -125,6 +143,15 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Crash { seeds, rounds } => crash(&seeds, &rounds),
         Command::Fuzz { target, seconds, seed, input } => fuzz(&target, &seconds, seed, input),
         Command::Bench { name, arguments } => bench(&name, &arguments),
+        Command::Cluster { nodes, base_port, fresh, directives } => {
+            build_release(&mut Steps::new())?;
+            cluster::run(nodes, base_port, fresh, &directives)
+        }
+        Command::Deploy => {
+            let mut steps = Steps::new();
+            build_server(&mut steps)?;
+            check_deploy(&mut steps)
+        }
         Command::Tidy => tidy::check(Path::new(".")),
     }
 }
@@ -145,6 +172,7 @@ fn verify() -> anyhow::Result<()> {
         tools::ensure_python().map(drop)
     })?;
     build_server(&mut steps)?;
+    check_deploy(&mut steps)?;
     match tools::has_nextest() {
         true => {
             steps.cargo("tests", &["nextest", "run", "--locked", "--workspace"], "the failures are above")?
@@ -210,8 +238,7 @@ fn use_cases(steps: &mut Steps, target: Target, pytest: &[String]) -> anyhow::Re
 /// The power cut at every write and sync of a simulated disk, damage at every byte, real processes killed.
 fn crash(seeds: &str, rounds: &str) -> anyhow::Result<()> {
     let mut steps = Steps::new();
-    let server = ["build", "--release", "-p", "cairn-server", "--bins"];
-    steps.cargo("cairn-server", &server, "see the compiler's errors")?;
+    build_release(&mut steps)?;
     for (name, package, test) in [("log", "cairn-storage", "log"), ("whole server", "cairn-tests", "crash_*")]
     {
         let mut command = cargo(&["test", "--release", "-p", package, "--test", test]);
@@ -237,15 +264,20 @@ fn fuzz(target: &str, seconds: &str, seed: Option<String>, input: Option<PathBuf
 fn bench(name: &str, arguments: &[String]) -> anyhow::Result<()> {
     let mut steps = Steps::new();
     tools::ensure_redis()?;
-    steps.cargo(
-        "cairn-server",
-        &["build", "--release", "-p", "cairn-server"],
-        "see the compiler's errors",
-    )?;
+    build_release(&mut steps)?;
     let mut command = std::process::Command::new("python3");
     command.args(["tests/bench/bench.py", name]).args(arguments);
     command.env("CAIRN_SERVER_BIN", tools::target_dir().join("release").join("cairn-server"));
     steps.run(&format!("bench {name}"), command, "see above")
+}
+
+fn build_release(steps: &mut Steps) -> anyhow::Result<()> {
+    let server = ["build", "--release", "-p", "cairn-server", "--bins"];
+    steps.cargo("cairn-server", &server, "see the compiler's errors")
+}
+
+fn check_deploy(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.call("deploy", || deploy::check(&tools::target_dir().join("debug")))
 }
 
 /// The binary that the tests start.
