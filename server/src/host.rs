@@ -27,6 +27,8 @@ pub struct ServerHost {
     pub shared: Rc<RefCell<Shared>>,
     /// When a long script is to be interrupted next for the sake of other clients.
     pub attend_at_us: u64,
+    /// The signal that asked the process to stop while a script ran, until its end; 0: none.
+    pub stop_signal: i32,
 }
 
 impl ServerHost {
@@ -38,6 +40,7 @@ impl ServerHost {
             background_save: false,
             shared: Rc::default(),
             attend_at_us: 0,
+            stop_signal: 0,
         }
     }
 }

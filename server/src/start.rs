@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use cairn_engine::config::{AppendFsync, Config, LogLevel};
@@ -227,20 +227,30 @@ fn listen_unix(config: &Config) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// SIGTERM and SIGINT ask the executor to stop in order.
+/// SIGTERM and SIGINT ask the executor to stop in order. They are waited for on a thread of their own: the executor's may
+/// be in a script.
 fn watch_signals(ready: Arc<Ready>) -> Result<StopFlag> {
     use tokio::signal::unix::{SignalKind, signal};
-    let stop: StopFlag = Arc::new(AtomicBool::new(false));
+    let stop = StopFlag::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .context("cannot start the event loop of signals")?;
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let _guard = runtime.enter();
         let mut stream = signal(kind).context("cannot watch signals")?;
         let (stop, ready) = (Arc::clone(&stop), Arc::clone(&ready));
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             while stream.recv().await.is_some() {
-                stop.store(true, Ordering::Relaxed);
+                stop.store(kind.as_raw_value(), Ordering::Relaxed);
                 ready.wake();
             }
         });
     }
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+        .context("cannot start a thread")?;
     Ok(stop)
 }
 

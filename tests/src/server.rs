@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a server may take until it answers PING.
@@ -70,6 +70,26 @@ impl Server {
         // Either fails only if the process has ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+
+    /// Asks the process to stop, with a signal by its name: TERM, INT.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let pid = self.process.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &pid]).status()?;
+        anyhow::ensure!(status.success(), "kill -s {name} {pid}: {status}");
+        Ok(())
+    }
+
+    /// Waits until the process has ended by itself; `None` when it has not within `limit`.
+    pub fn ended(&mut self, limit: Duration) -> anyhow::Result<Option<ExitStatus>> {
+        let started = Instant::now();
+        loop {
+            let status = self.process.try_wait()?;
+            if status.is_some() || started.elapsed() > limit {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Starts the server again, on the same directory and port.

@@ -3,10 +3,11 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cairn_tests::golden::Reply;
+use cairn_tests::golden::{Received, Reply};
 use cairn_tests::server::{Connection, Server};
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -306,4 +307,93 @@ fn time_does_not_run_behind_a_snapshot() {
     let Reply::Bulk(seconds) = &time[0] else { panic!("TIME is texts") };
     assert!(seconds.starts_with(b"9"), "{}", seconds.escape_ascii());
     assert_eq!(client.call(&["GET", "k"], LIMIT).unwrap(), Reply::Bulk(b"v".to_vec()));
+}
+
+/// Nothing was read any more while a shutdown was under way, so that nobody could abort it.
+#[test]
+fn a_shutdown_can_be_aborted_while_it_saves() {
+    let mut server = Server::cairn(&[]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    assert_eq!(client.call(&["DEBUG", "POPULATE", "200000"], LIMIT).unwrap(), ok());
+    assert_eq!(client.call(&["SHUTDOWN", "ABORT"], LIMIT).unwrap(), error("ERR No shutdown in progress."));
+    let mut stopping = Connection::open(server.addr()).unwrap();
+    stopping.send(&["SHUTDOWN", "SAVE"].map(|word| word.as_bytes().to_vec())).unwrap();
+    poll("SHUTDOWN SAVE does not save", || info(&mut client, "rdb_bgsave_in_progress") == 1);
+    let mut writer = Connection::open(server.addr()).unwrap();
+    writer.send(&["SET", "k", "v"].map(|word| word.as_bytes().to_vec())).unwrap();
+    poll("the write is not held", || info(&mut client, "blocked_clients") == 2);
+    assert_eq!(client.call(&["GET", "k"], LIMIT).unwrap(), Reply::Nil, "reads go on");
+    assert_eq!(client.call(&["SHUTDOWN", "ABORT"], LIMIT).unwrap(), ok());
+    assert_eq!(stopping.reply(LIMIT).unwrap(), error("ERR Errors trying to SHUTDOWN. Check logs."));
+    assert_eq!(writer.reply(LIMIT).unwrap(), ok());
+    assert_eq!(client.call(&["GET", "k"], LIMIT).unwrap(), Reply::Bulk(b"v".to_vec()));
+    stopping.send(&["SHUTDOWN", "NOSAVE"].map(|word| word.as_bytes().to_vec())).unwrap();
+    assert_eq!(server.ended(LIMIT).unwrap().and_then(|status| status.code()), Some(0));
+}
+
+/// A disk of a few megabytes, in memory; gone when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` where nothing may be mounted.
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(dir.path()).output();
+        mount.is_ok_and(|output| output.status.success()).then(|| Self(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: the server, dropped later, has files open there.
+        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
+        assert!(
+            unmounted.is_ok_and(|status| status.success()),
+            "{} is still mounted",
+            self.0.path().display()
+        );
+    }
+}
+
+/// It waited for room, for ever, and read nothing that could have changed its mind.
+#[test]
+fn a_shutdown_on_a_full_disk_fails_unless_it_is_forced() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("skipped: only root can mount a small disk");
+        return;
+    };
+    let dir = disk.0.path().to_str().unwrap();
+    let mut server = Server::cairn(&["--dir", dir, "--log-segment-size", "1mb"]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    let value = "v".repeat(300_000);
+    assert_eq!(client.call(&["SET", "safe", "v"], LIMIT).unwrap(), ok());
+    let mut ballast = std::fs::File::create(disk.0.path().join("ballast")).unwrap();
+    while ballast.write_all(&[0; 4096]).is_ok() {}
+    // Those that fit into the log's segments are answered; one that does not is held.
+    let mut writer = Connection::open(server.addr()).unwrap();
+    let set = ["SET", "k", &value].map(|word| word.as_bytes().to_vec());
+    let full = |client: &mut Connection| matches!(client.call(&["PING"], LIMIT).unwrap(), Reply::Error(text) if text.starts_with(b"MISCONF"));
+    let mut answered = 0;
+    while !full(&mut client) {
+        writer.send(&set).unwrap();
+        poll("neither answered nor full", || {
+            full(&mut client)
+                || matches!(writer.receive(Duration::from_millis(10)).unwrap(), Received::Reply(_))
+        });
+        answered += 1;
+        assert!(answered < 100, "the disk does not fill");
+    }
+    let refusal = error("ERR Errors trying to SHUTDOWN. Check logs.");
+    assert_eq!(client.call(&["SHUTDOWN", "NOSAVE"], LIMIT).unwrap(), refusal);
+    assert_eq!(client.call(&["SHUTDOWN", "NOW"], LIMIT).unwrap(), refusal);
+    assert_eq!(client.call(&["SHUTDOWN", "ABORT"], LIMIT).unwrap(), error("ERR No shutdown in progress."));
+    assert_eq!(client.call(&["GET", "safe"], LIMIT).unwrap(), Reply::Bulk(b"v".to_vec()), "reads go on");
+    client.send(&["SHUTDOWN", "FORCE"].map(|word| word.as_bytes().to_vec())).unwrap();
+    assert_eq!(server.ended(LIMIT).unwrap().and_then(|status| status.code()), Some(0));
+    std::fs::remove_file(disk.0.path().join("ballast")).unwrap();
+    server.restart().unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    assert_eq!(client.call(&["GET", "safe"], LIMIT).unwrap(), Reply::Bulk(b"v".to_vec()));
+    assert_eq!(client.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
 }

@@ -83,3 +83,50 @@ fn a_script_that_has_written_ends_only_with_the_server_and_leaves_nothing() -> a
     assert_eq!(client.call(&["GET", "k"], LIMIT)?, Reply::Bulk(b"before".to_vec()));
     Ok(())
 }
+
+/// The signal was seen only after the script.
+#[test]
+fn a_signal_ends_a_script_that_has_not_written_and_then_the_server() -> anyhow::Result<()> {
+    let mut server = Server::cairn(&THRESHOLD)?;
+    let (mut runner, mut other) = (Connection::open(server.addr())?, Connection::open(server.addr())?);
+    runner.send(&words(&["EVAL", "while true do end", "0"]))?;
+    await_busy(&mut other)?;
+    server.signal("TERM")?;
+    assert_eq!(server.ended(LIMIT)?.and_then(|status| status.code()), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_second_signal_ends_the_server_in_the_middle_of_a_script_that_has_written() -> anyhow::Result<()> {
+    let mut server = Server::cairn(&THRESHOLD)?;
+    let (mut runner, mut other) = (Connection::open(server.addr())?, Connection::open(server.addr())?);
+    other.call(&["SET", "k", "before"], LIMIT)?;
+    runner.send(&words(&["EVAL", "redis.call('SET', 'k', 'half') while true do end", "0"]))?;
+    await_busy(&mut other)?;
+    server.signal("TERM")?;
+    assert_eq!(server.ended(Duration::from_millis(300))?, None, "the script has to come to its own end");
+    await_busy(&mut other)?;
+    server.signal("TERM")?;
+    assert_eq!(server.ended(LIMIT)?.and_then(|status| status.code()), Some(1));
+    server.restart()?;
+    let mut client = Connection::open(server.addr())?;
+    assert_eq!(client.call(&["GET", "k"], LIMIT)?, Reply::Bulk(b"before".to_vec()));
+    Ok(())
+}
+
+/// A request that never ended took memory without end.
+#[test]
+fn the_limit_of_unfinished_requests_holds_while_a_script_runs() -> anyhow::Result<()> {
+    let server = Server::cairn(&[&THRESHOLD[..], &["--client-query-buffer-limit", "1mb"]].concat())?;
+    let (mut runner, mut other) = (Connection::open(server.addr())?, Connection::open(server.addr())?);
+    let mut large = Connection::open(server.addr())?;
+    large.call(&["PING"], LIMIT)?;
+    runner.send(&words(&["EVAL", "while true do end", "0"]))?;
+    await_busy(&mut other)?;
+    large.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000000\r\n")?;
+    large.send_raw(&vec![b'v'; 3 << 20])?;
+    assert!(matches!(large.receive(LIMIT)?, Received::Closed));
+    await_busy(&mut other)?;
+    assert_eq!(other.call(&["SCRIPT", "KILL"], LIMIT)?, Reply::Simple(b"OK".to_vec()));
+    Ok(())
+}

@@ -55,6 +55,17 @@ impl Busy<'_> {
         self.shared.client(slot)
     }
 
+    /// Ends the script, as SCRIPT KILL does. False when it has written, and has to come to its own end.
+    pub fn kill_script(&mut self) -> bool {
+        match &mut self.shared.running_script {
+            Some(running) if !running.wrote => {
+                running.killed = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// May this client be served now? Not when it waits for something, or is yet to be sent earlier output.
     pub fn serves(&mut self, slot: Slot) -> bool {
         self.shared.client(slot).is_some_and(|client| {

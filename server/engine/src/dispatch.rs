@@ -238,12 +238,13 @@ fn ends_multi(command: &Entry) -> bool {
 
 fn is_paused(cx: &Context<'_>, command: &Entry, flags: Flags) -> bool {
     let pause = &cx.shared.pause;
-    if pause.until_ms <= cx.shared.now_ms {
+    if !pause.holds_writes(cx.shared.now_ms) {
         return false;
     }
+    let all = pause.until_ms > cx.shared.now_ms && !pause.writes_only;
     let writes = flags.has_any(Flag::Write, Flag::MayReplicate);
     // CLIENT must get through, or nobody could lift the pause.
-    (!pause.writes_only || writes) && command.parent != Some("client")
+    (all || writes) && command.parent != Some("client")
 }
 
 /// Runs `cx.command`: removes what has expired among its keys, works out what its reply depends on, calls the

@@ -285,7 +285,7 @@ impl Engine {
             self.shared.blocking.deadlines.remove(&(deadline, slot));
             self.shared.time_out(host, slot);
         }
-        if self.shared.pause.relaxed || self.shared.pause.until_ms <= self.shared.now_ms {
+        if self.shared.pause.relaxed || !self.shared.pause.holds_writes(self.shared.now_ms) {
             self.shared.pause.relaxed = false;
             // Some may have to wait again.
             for slot in std::mem::take(&mut self.shared.blocking.paused) {
@@ -298,8 +298,12 @@ impl Engine {
     pub fn next_deadline_ms(&self) -> Option<i64> {
         let blocked = self.shared.blocking.deadlines.first().map(|&(at, _)| at);
         let pause = &self.shared.pause;
-        let end_ms = if pause.relaxed { self.shared.now_ms } else { pause.until_ms };
-        let paused = (!self.shared.blocking.paused.is_empty()).then_some(end_ms);
+        let end_ms = match pause {
+            Pause { relaxed: true, .. } => Some(self.shared.now_ms),
+            Pause { stopping: true, .. } => None,
+            Pause { until_ms, .. } => Some(*until_ms),
+        };
+        let paused = end_ms.filter(|_| !self.shared.blocking.paused.is_empty());
         blocked.into_iter().chain(paused).min()
     }
 
@@ -505,7 +509,7 @@ impl Engine {
     pub fn cron(&mut self, host: &mut dyn Host, budget_us: u64) {
         self.with_applier(host, |cx| {
             // Redis lets nothing change while CLIENT PAUSE holds; and what cannot be logged had better not happen.
-            let may_change = cx.shared.pause.until_ms <= cx.shared.now_ms
+            let may_change = !cx.shared.pause.holds_writes(cx.shared.now_ms)
                 && cx.shared.write_refusal.is_none()
                 && !cx.shared.replica;
             if cx.shared.active_expire && may_change {

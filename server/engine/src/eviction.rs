@@ -31,7 +31,7 @@ pub(crate) fn go_on(cx: &mut Context<'_>, budget_us: u64) -> bool {
         return true;
     }
     // Redis evicts nothing while CLIENT PAUSE holds; and what cannot be logged must not happen.
-    if cx.shared.pause.until_ms > cx.shared.now_ms || cx.shared.write_refusal.is_some() {
+    if cx.shared.pause.holds_writes(cx.shared.now_ms) || cx.shared.write_refusal.is_some() {
         return true;
     }
     if cx.shared.config.maxmemory_policy == MaxmemoryPolicy::Noeviction {

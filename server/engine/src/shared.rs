@@ -115,6 +115,21 @@ pub struct Pause {
     pub writes_only: bool,
     /// The rules were relaxed: those held are tried again in the next tick.
     pub relaxed: bool,
+    /// The host is about to end the process: writes are held, whatever CLIENT PAUSE and UNPAUSE say.
+    pub stopping: bool,
+}
+
+impl Pause {
+    /// May nothing change now, not even by itself?
+    pub fn holds_writes(&self, now_ms: i64) -> bool {
+        self.stopping || self.until_ms > now_ms
+    }
+
+    /// The process does not end after all.
+    pub fn stop_no_more(&mut self) {
+        self.stopping = false;
+        self.relaxed = true;
+    }
 }
 
 /// Counters of INFO.

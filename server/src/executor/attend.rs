@@ -6,6 +6,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use cairn_engine::busy::Busy;
@@ -15,10 +16,11 @@ use cairn_engine::{Args, Slot};
 use cairn_proto::{Decoded, Limits};
 
 use super::connection::{Connection, READ_BYTES};
-use super::now_ms;
+use super::requests::stop_at_once;
 use super::stream::Listener;
-use super::turn::Door;
+use super::turn::{Door, within_query_limit};
 use super::wake::Token;
+use super::{StopFlag, now_ms};
 use crate::host::ServerHost;
 
 /// Microseconds of the script between two looks at all sockets.
@@ -33,6 +35,7 @@ pub(super) struct AttendingHost<'a> {
     pub host: &'a mut ServerHost,
     pub door: Door<'a>,
     pub listeners: &'a [(Listener, Arc<Token>, Waker)],
+    pub stop: &'a StopFlag,
 }
 
 impl Host for AttendingHost<'_> {
@@ -59,6 +62,7 @@ impl Host for AttendingHost<'_> {
         if self.monotonic_us() < self.host.attend_at_us {
             return;
         }
+        self.notice_signal(busy);
         for (listener, token, _) in self.listeners {
             for _ in 0..ACCEPTS_MAX {
                 // An error is met again, and reported, in the next turn.
@@ -85,6 +89,25 @@ impl Host for AttendingHost<'_> {
 }
 
 impl AttendingHost<'_> {
+    /// Somebody wants the process to stop: a script that has not written is no reason to wait.
+    fn notice_signal(&mut self, busy: &mut Busy<'_>) {
+        let signal = self.stop.swap(0, Ordering::Relaxed);
+        if signal == 0 {
+            return;
+        }
+        if std::mem::replace(&mut self.host.stop_signal, signal) != 0 {
+            stop_at_once();
+        }
+        if busy.kill_script() {
+            tracing::warn!("asked to stop: the running script is ended, as by SCRIPT KILL");
+        } else {
+            tracing::warn!(
+                "asked to stop: not before the running script is over, because it has written; asked once more, at \
+                 once, without what it has written"
+            );
+        }
+    }
+
     /// Reads once from a connection and carries out what is complete. False when the connection has ended.
     fn attend(&mut self, busy: &mut Busy<'_>, slot: Slot, spare: &mut Vec<u8>) -> bool {
         let Some(connection) = self.door.connections[slot].as_deref_mut() else { return true };
@@ -116,6 +139,9 @@ impl AttendingHost<'_> {
             if !send(busy, connection, slot) {
                 return false;
             }
+        }
+        if busy.serves(slot) && !within_query_limit(connection, slot, busy.shared) {
+            return false;
         }
         connection.inbox.settle(spare);
         true

@@ -59,8 +59,8 @@ pub struct Parts {
     pub services: Services,
 }
 
-/// Set by a signal; the executor shuts down in order.
-pub type StopFlag = Arc<std::sync::atomic::AtomicBool>;
+/// Set by a signal, to its number; the executor shuts down in order. 0: none has come.
+pub type StopFlag = Arc<std::sync::atomic::AtomicI32>;
 
 /// What the executor needs of the world beyond sockets, given by the server's main.
 pub struct Services {
@@ -246,7 +246,7 @@ impl Executor {
 
     /// Are clients read from?
     fn takes_commands(&self) -> bool {
-        self.shutdown.is_none() && !self.journal_is_full()
+        !self.journal_is_full()
     }
 
     /// Must the journal catch up first? Not while writes are refused, when reads go on and add nothing to its queue.

@@ -13,13 +13,22 @@ use crate::journal::{LocalJournal, Retention};
 use crate::snapshots;
 use crate::start::{listen, sync_policy};
 
-/// A shutdown under way: commands are taken no more, what was appended becomes safe, then the process ends.
+/// A shutdown under way: writes are held, what was appended becomes safe, then the process ends.
 pub(super) struct Shutdown {
-    /// The id of who asked, to be told when it fails.
-    client: Option<u64>,
+    /// The ids of those who asked, to be told when it fails.
+    clients: Vec<u64>,
     save: bool,
     force: bool,
     snapshot_started: bool,
+}
+
+/// POSIX fixes this number.
+const SIGINT: i32 = 2;
+
+/// Somebody insists: everything acknowledged is in the log.
+pub(super) fn stop_at_once() -> ! {
+    tracing::warn!("asked to stop a second time: stopping at once; the log has everything acknowledged");
+    std::process::exit(1);
 }
 
 /// A CONFIG SET that is being put into effect.
@@ -60,15 +69,13 @@ impl Executor {
                     let client = self.client_id(client);
                     self.begin_shutdown(client, save, force);
                 }
-                Request::ShutdownAbort { client } => match self.shutdown.take() {
-                    Some(shutdown) => {
-                        if let Some(waiting) = shutdown.client.and_then(|id| self.slot_of(id)) {
-                            self.answer_error(waiting, "ERR Errors trying to SHUTDOWN. Check logs.");
-                        }
-                        self.answer_ok(client);
-                    }
-                    None => self.answer_error(client, "ERR No shutdown in progress."),
-                },
+                Request::ShutdownAbort { client } if self.shutdown.is_some() => {
+                    self.give_up_shutdown("SHUTDOWN ABORT");
+                    self.answer_ok(client);
+                }
+                Request::ShutdownAbort { client } => {
+                    self.answer_error(client, "ERR No shutdown in progress.");
+                }
                 Request::Rebuild { client } => match self.rebuild() {
                     Ok(()) => self.answer_ok(client),
                     Err(error) => {
@@ -423,21 +430,36 @@ impl Executor {
     }
 
     /// SIGTERM and SIGINT.
-    pub(super) fn begin_shutdown_by_signal(&mut self) {
+    pub(super) fn begin_shutdown_by_signal(&mut self, signal: i32) {
         if self.shutdown.is_some() {
-            tracing::warn!(
-                "asked to stop a second time: stopping at once; the log has everything acknowledged"
-            );
-            std::process::exit(1);
+            stop_at_once();
         }
-        let save = !self.engine.shared.config.save.is_empty();
-        self.begin_shutdown(None, save, false);
+        let config = &self.engine.shared.config;
+        let flags = if signal == SIGINT { config.shutdown_on_sigint } else { config.shutdown_on_sigterm };
+        let save = flags.save || (!flags.nosave && !config.save.is_empty());
+        self.begin_shutdown(None, save, flags.force);
     }
 
     fn begin_shutdown(&mut self, client: Option<u64>, save: bool, force: bool) {
-        tracing::info!(save, "stopping: no more commands are taken");
-        self.shutdown = Some(Shutdown { client, save, force, snapshot_started: false });
+        tracing::info!(save, force, "stopping: writes are taken no more");
+        // Asked again, perhaps with FORCE: the last one counts, and all hear of it.
+        let mut clients = self.shutdown.take().map_or_else(Vec::new, |earlier| earlier.clients);
+        clients.extend(client);
+        self.shutdown = Some(Shutdown { clients, save, force, snapshot_started: false });
+        // What is written now would have to become safe as well, and so on.
+        self.engine.shared.pause.stopping = true;
         // Woken at once; the snapshot and the journal wake it later.
+        self.ready.wake();
+    }
+
+    /// The process does not end: those who asked are told, those who were held go on.
+    fn give_up_shutdown(&mut self, reason: &str) {
+        let Some(shutdown) = self.shutdown.take() else { return };
+        tracing::error!("not stopping: {reason} (SHUTDOWN FORCE stops all the same)");
+        self.engine.shared.pause.stop_no_more();
+        for client in shutdown.clients.into_iter().filter_map(|id| self.slot_of(id)).collect::<Vec<_>>() {
+            self.answer_error(client, "ERR Errors trying to SHUTDOWN. Check logs.");
+        }
         self.ready.wake();
     }
 
@@ -447,6 +469,9 @@ impl Executor {
         let pending = self.released < self.engine.shared.effects.newest_seq() && self.journal.is_some();
         // With FORCE a full disk, which releases nothing, does not keep the process.
         if pending && !shutdown.force {
+            if self.engine.shared.write_refusal.is_some() {
+                self.give_up_shutdown("the disk is full, and writes that nobody was told of wait for room");
+            }
             return None;
         }
         if shutdown.save && !pending {
@@ -459,14 +484,7 @@ impl Executor {
                 return None;
             }
             if !self.snapshots.last_ok && !shutdown.force {
-                let id = shutdown.client;
-                self.shutdown = None;
-                tracing::error!(
-                    "not stopping: the snapshot failed (SHUTDOWN NOSAVE or FORCE stops all the same)"
-                );
-                if let Some(client) = id.and_then(|id| self.slot_of(id)) {
-                    self.answer_error(client, "ERR Errors trying to SHUTDOWN. Check logs.");
-                }
+                self.give_up_shutdown("the snapshot failed");
                 return None;
             }
         }

@@ -47,6 +47,7 @@ macro_rules! attending {
                 ready: &$executor.ready,
             },
             listeners: &$executor.listeners,
+            stop: &$executor.stop,
         }
     };
 }
@@ -76,8 +77,11 @@ impl Executor {
     pub(super) fn turn(&mut self) -> Option<Exit> {
         self.begin_turn();
         self.observe_journal();
-        if self.stop.swap(false, Ordering::Relaxed) {
-            self.begin_shutdown_by_signal();
+        // One that came while a script ran has waited for its end.
+        let early = std::mem::take(&mut self.host.stop_signal);
+        let signal = self.stop.swap(0, Ordering::Relaxed).max(early);
+        if signal != 0 {
+            self.begin_shutdown_by_signal(signal);
         }
         self.poll_snapshot();
         let accepting = self.takes_commands();
@@ -335,19 +339,11 @@ impl Executor {
             match self.execute_some(slot, requests) {
                 Received::Executed => {}
                 Received::Incomplete { more } => {
-                    let limit = self.engine.shared.config.client_query_buffer_limit;
                     let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else {
                         return false;
                     };
                     connection.wanted = more;
-                    let held = connection.inbox.memory() + connection.decoder.memory();
-                    if held > limit {
-                        tracing::warn!(
-                            slot,
-                            held,
-                            "closing a client that exceeded client-query-buffer-limit"
-                        );
-                        self.engine.shared.stats.query_limit_disconnections += 1;
+                    if !within_query_limit(connection, slot, &mut self.engine.shared) {
                         self.close(slot);
                         return false;
                     }
@@ -645,6 +641,17 @@ impl Executor {
         traffic.sampled_output = traffic.output_bytes;
         traffic.sampled_commands = commands;
     }
+}
+
+/// Is what a client has sent of an unfinished request within `client-query-buffer-limit`? If not it is to be closed.
+pub(super) fn within_query_limit(connection: &Connection, slot: Slot, shared: &mut Shared) -> bool {
+    let held = connection.inbox.memory() + connection.decoder.memory();
+    let fits = held <= shared.config.client_query_buffer_limit;
+    if !fits {
+        tracing::warn!(slot, held, "closing a client that exceeded client-query-buffer-limit");
+        shared.stats.query_limit_disconnections += 1;
+    }
+    fits
 }
 
 /// The room for arguments, to be used again; that of a huge command is given back.

@@ -10,6 +10,7 @@ use crate::client::{BlockedOn, ReplyMode};
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::shared::Pause;
 
 use super::ALWAYS;
 
@@ -255,8 +256,8 @@ static UNPAUSE: Command = Command {
 };
 
 fn unpause(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
-    cx.shared.pause = Default::default();
-    cx.shared.pause.relaxed = true;
+    let stopping = cx.shared.pause.stopping;
+    cx.shared.pause = Pause { relaxed: true, stopping, ..Pause::default() };
     cx.reply.ok();
     Ok(())
 }

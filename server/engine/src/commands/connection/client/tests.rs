@@ -158,6 +158,26 @@ fn a_script_that_declares_no_writes_runs_while_writes_are_paused() {
 }
 
 #[test]
+fn writes_wait_for_a_shutdown_whatever_clients_say_and_go_on_when_it_is_given_up() {
+    let mut server = TestEngine::new();
+    let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+    server.run(a, "SET gone v PX 10");
+    server.engine.shared.pause.stopping = true;
+    assert_eq!(server.run(b, "SET k v"), "");
+    assert_eq!(server.engine.next_deadline_ms(), None, "nothing to wake up for");
+    assert_eq!(server.run(a, "CLIENT UNPAUSE"), "+OK\r\n");
+    let before = server.batches.len();
+    server.advance(100);
+    assert_eq!(server.batches.len(), before, "nor does anything expire by itself");
+    assert_eq!(server.output(b), b"");
+    assert_eq!(server.run(a, "GET k"), "$-1\r\n", "reads go on");
+    server.engine.shared.pause.stop_no_more();
+    server.advance(0);
+    server.release();
+    assert_eq!(server.output(b), b"+OK\r\n");
+}
+
+#[test]
 fn unpause_and_a_milder_pause_let_go_at_once() {
     let mut server = TestEngine::new();
     let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
