@@ -15,5 +15,6 @@
 //! assert_eq!((reply.to_string().as_str(), used), (r#"[1, "a"]"#, 15));
 //! ```
 
+pub mod cluster;
 pub mod golden;
 pub mod server;
