@@ -179,7 +179,12 @@ impl Connection {
     pub fn open(addr: SocketAddr) -> anyhow::Result<Connection> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, unread: Vec::new(), resp3: false })
+        Ok(Connection::over(stream))
+    }
+
+    /// Speaks over a stream that somebody else has connected.
+    pub fn over(stream: TcpStream) -> Connection {
+        Connection { stream, unread: Vec::new(), resp3: false }
     }
 
     /// Sends one command as an array of bulk strings.

@@ -61,6 +61,20 @@ enum Command {
         #[arg(long, default_value = "100")]
         rounds: String,
     },
+    /// Kill, pause, cut off and change clusters of real processes, and judge what their clients saw
+    ClusterTest {
+        /// Which scenarios; all if none is named. `--list` names them
+        scenarios: Vec<String>,
+        /// Rounds of each; otherwise as many as the acceptance asks for
+        #[arg(long)]
+        rounds: Option<String>,
+        /// Of the first round; the next ones count up
+        #[arg(long, default_value = "1")]
+        seed: String,
+        /// Say what there is, and run nothing
+        #[arg(long)]
+        list: bool,
+    },
     /// Throw mutated inputs at a decoder
     Fuzz {
         #[arg(value_parser = FUZZ_TARGETS.to_vec())]
@@ -141,6 +155,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Golden { filter, target, bless } => golden(filter, target, bless),
         Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
         Command::Crash { seeds, rounds } => crash(&seeds, &rounds),
+        Command::ClusterTest { scenarios, rounds, seed, list } => {
+            cluster_test(&scenarios, rounds.as_deref(), &seed, list)
+        }
         Command::Fuzz { target, seconds, seed, input } => fuzz(&target, &seconds, seed, input),
         Command::Bench { name, arguments } => bench(&name, &arguments),
         Command::Cluster { nodes, base_port, fresh, directives } => {
@@ -246,6 +263,22 @@ fn crash(seeds: &str, rounds: &str) -> anyhow::Result<()> {
         steps.run(name, command, "the failing history is named above")?;
     }
     Ok(())
+}
+
+fn cluster_test(scenarios: &[String], rounds: Option<&str>, seed: &str, list: bool) -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    // Optimised, as what is to be judged: the figures are part of it.
+    let build = ["build", "--release", "-p", "cairn-server", "-p", "cairn-tests", "--bins"];
+    steps.cargo("cairn-server and the tests", &build, "see the compiler's errors")?;
+    let mut command = std::process::Command::new(tools::target_dir().join("release").join("cluster"));
+    command.args(scenarios).args(["--seed", seed]);
+    if let Some(rounds) = rounds {
+        command.args(["--rounds", rounds]);
+    }
+    if list {
+        command.arg("--list");
+    }
+    steps.run("cluster", command, "the round's seed, the history and the nodes' logs are named above")
 }
 
 fn fuzz(target: &str, seconds: &str, seed: Option<String>, input: Option<PathBuf>) -> anyhow::Result<()> {
