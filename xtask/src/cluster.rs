@@ -48,7 +48,7 @@ pub fn run(count: u16, base_port: u16, fresh: bool, further: &[String]) -> anyho
         for (number, port) in (1..).zip(ports) {
             nodes.push(start(&bin, &root, &format!("n{number}"), port, &peers, further)?);
         }
-        tell(&bin, &root, &nodes);
+        tell(&bin, &root, &mut nodes)?;
         watch(&mut nodes)
     })();
     stop(&mut nodes);
@@ -89,31 +89,34 @@ fn log_file(root: &Path, name: &str) -> PathBuf {
 }
 
 /// Who is where, and whether they serve.
-fn tell(bin: &Path, root: &Path, nodes: &[Node]) {
+fn tell(bin: &Path, root: &Path, nodes: &mut [Node]) -> anyhow::Result<()> {
     println!();
-    for Node { name, port, child, .. } in nodes {
+    for Node { name, port, child, .. } in nodes.iter() {
         let log = log_file(root, name);
         println!("{name}: redis-cli -p {port}    pid {}    log {}", child.id(), log.display());
     }
+    println!();
     let started = Instant::now();
-    let mut unready: Vec<&Node> = nodes.iter().collect();
-    while !unready.is_empty() && started.elapsed() < READY_TIME_MAX && SIGNALS.load(Ordering::Relaxed) == 0 {
-        unready.retain(|node| !is_ready(bin, node.port));
-        thread::sleep(LOOK_INTERVAL);
-    }
-    match unready.as_slice() {
-        [] => println!("\nall serve after {:.1} s", started.elapsed().as_secs_f32()),
-        unready => {
-            let names: Vec<&str> = unready.iter().map(|node| node.name.as_str()).collect();
-            println!(
-                "\nnot ready after {:.1} s: {}; see the logs",
-                started.elapsed().as_secs_f32(),
-                names.join(", ")
-            );
+    loop {
+        look(nodes)?;
+        let ready = |node: &Node| !node.ended && is_ready(bin, node.port);
+        let unready: Vec<&str> =
+            nodes.iter().filter(|node| !ready(node)).map(|node| node.name.as_str()).collect();
+        let seconds = started.elapsed().as_secs_f32();
+        if unready.is_empty() {
+            println!("all serve after {seconds:.1} s");
+            break;
         }
+        let gives_up = nodes.iter().any(|node| node.ended) || started.elapsed() > READY_TIME_MAX;
+        if gives_up || SIGNALS.load(Ordering::Relaxed) > 0 {
+            println!("not ready after {seconds:.1} s: {}; see the logs", unready.join(", "));
+            break;
+        }
+        thread::sleep(LOOK_INTERVAL);
     }
     println!("any node takes any command; try kill -9 on the pid of the one whose ROLE is master");
     println!("ctrl-c stops them all and keeps their data (--fresh begins anew)");
+    Ok(())
 }
 
 fn is_ready(bin: &Path, port: u16) -> bool {

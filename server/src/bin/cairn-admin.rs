@@ -1,4 +1,4 @@
-//! `cairn-admin`: looks at a data directory while no server has it open, and asks a running server for supervisors.
+//! `cairn-admin`: looks at a data directory while no server has it open, and asks a running one on behalf of supervisors.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
