@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cairn_storage::log::LogReader;
+use cairn_storage::log::{LogError, LogReader};
 
+use crate::log_store;
+use crate::shared::{Request, Shared};
 use crate::snapshot::Received;
 use crate::types::{LogId, Membership, NodeId, Peer, SnapshotMeta};
 
@@ -22,7 +24,7 @@ pub enum Applied {
     /// A committed entry.
     Entry { log_id: LogId, entry: Committed },
     /// The leader has sent a snapshot: it replaces the state. Raft waits until `done` is called.
-    Install { received: Received, done: Done },
+    Install { received: Box<Received>, done: Done },
     /// A snapshot of the state up to here is wanted, because a node needs one that is newer than what the log still has. One
     /// that is being written will do; [`Handle::snapshot_taken`] says when.
     SnapshotWanted,
@@ -130,50 +132,111 @@ pub struct Taken {
 /// The executor's handle. Cheap to clone, good on any thread.
 #[derive(Clone)]
 pub struct Handle {
-    pub(crate) shared: Arc<crate::node::Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
-
-/* Methods (bodies are the node's work):
 
 impl Handle {
     /// This node.
-    pub fn id(&self) -> NodeId;
+    pub fn id(&self) -> NodeId {
+        self.shared.id
+    }
+
     /// Queues a batch. It becomes an entry only if this node still leads `term` when its turn comes; otherwise
     /// [`Handle::doubt`] tells. Proposals of a term become entries in the order of the calls, possibly with gaps.
-    pub fn propose(&self, term: u64, batch: Bytes);
+    pub fn propose(&self, term: u64, batch: Bytes) {
+        self.shared.proposals.propose(term, batch);
+    }
+
     /// Bytes proposed whose fate is not known yet.
-    pub fn proposed_bytes(&self) -> u64;
+    pub fn proposed_bytes(&self) -> u64 {
+        self.shared.proposals.bytes()
+    }
+
     /// The first proposal of the newest term with a doubt.
-    pub fn doubt(&self) -> Option<Doubt>;
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.shared.proposals.doubt()
+    }
+
     /// Moves what has come out of the log to `into`, up to `bytes_max` and at least one; false when there is nothing.
-    pub fn take_applied(&self, into: &mut VecDeque<Applied>, bytes_max: usize) -> bool;
+    pub fn take_applied(&self, into: &mut VecDeque<Applied>, bytes_max: usize) -> bool {
+        self.shared.applied.take(into, bytes_max)
+    }
+
     /// The term that this node leads, as Raft sees it now: elected, and not deposed that it knows of.
-    pub fn leading(&self) -> Option<u64>;
+    pub fn leading(&self) -> Option<u64> {
+        self.shared.lease.leading()
+    }
+
     /// Is it certain that no other leader can have committed anything by now? Only in the term that this node leads.
-    pub fn lease_is_valid(&self, term: u64) -> bool;
+    pub fn lease_is_valid(&self, term: u64) -> bool {
+        self.shared.lease.is_valid(term)
+    }
+
     /// Milliseconds that the lease goes on; for INFO.
-    pub fn lease_ms(&self) -> u64;
-    /// Asks a quorum whether this node still leads; a yes prolongs the lease from the moment of asking. Does nothing while
-    /// a round begun after the last call is under way.
-    pub fn confirm_lease(&self);
+    pub fn lease_ms(&self) -> u64 {
+        self.shared.lease.left().as_millis() as u64
+    }
+
+    /// Asks a quorum whether this node still leads; a yes prolongs the lease from the moment of asking. Calls during a round
+    /// make one more round after it.
+    pub fn confirm_lease(&self) {
+        self.shared.confirm.notify_one();
+    }
+
     /// Gives the lease up (before a hand-over): `lease_is_valid` is false until the next term.
-    pub fn drop_lease(&self);
-    pub fn status(&self) -> Arc<Status>;
-    /// Has the group to do something.
-    pub fn order(&self, order: Order, done: Done);
+    pub fn drop_lease(&self) {
+        self.shared.lease.drop_for_this_term();
+    }
+
+    /// A picture of the node.
+    pub fn status(&self) -> Arc<Status> {
+        self.shared.status.get()
+    }
+
+    /// Has the group to do something. `done` is called on Raft's thread.
+    pub fn order(&self, order: Order, done: Done) {
+        self.shared.send(Request::Order(order, done));
+    }
+
     /// A snapshot of the state after `taken.meta.last_log_id` is durable under its name.
-    pub fn snapshot_taken(&self, taken: Taken);
+    pub fn snapshot_taken(&self, taken: Taken) {
+        self.shared.snapshots.taken(taken);
+        self.shared.send(Request::SnapshotTaken);
+    }
+
     /// Entries up to `index` are no longer wanted by the retention; they go once a snapshot covers them.
-    pub fn purge(&self, index: u64);
-    /// Reads committed entries `from..=to` (Raft's indexes) again, for rebuilding the state.
-    pub fn read(&self, from: u64, to: u64) -> Result<impl Iterator<Item = Result<(LogId, Committed), LogError>>, LogError>;
-    /// Bytes of the log on disk, and its segments, for retention: `LogReader` of the log.
-    pub fn log(&self) -> LogReader;
+    pub fn purge(&self, index: u64) {
+        self.shared.send(Request::Purge(index));
+    }
+
+    /// Reads committed entries `from..=to` (Raft's indexes) again, for rebuilding the state. The caller has seen `to`, or
+    /// something after it, come out of the log.
+    pub fn read(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> Result<impl Iterator<Item = Result<(LogId, Committed), LogError>> + use<>, LogError> {
+        log_store::read_committed(&self.log(), from, to)
+    }
+
+    /// The log's files, for retention.
+    pub fn log(&self) -> LogReader {
+        self.shared.writer.reader()
+    }
+
     /// What a session forwarded to this node has to show: random, new at each start, known to the other members.
-    pub fn session_token(&self) -> [u8; 16];
+    pub fn session_token(&self) -> [u8; 16] {
+        self.shared.session_token
+    }
+
     /// The token of another member, once it has been heard of.
-    pub fn session_token_of(&self, node: NodeId) -> Option<[u8; 16]>;
-    /// Stops Raft and the log thread after everything queued is on disk.
-    pub fn stop(&self) -> Result<(), String>;
+    pub fn session_token_of(&self, node: NodeId) -> Option<[u8; 16]> {
+        self.shared.acquaintances.token_of(node)
+    }
+
+    /// Stops Raft and the log thread after everything queued is on disk. On a node that runs as tasks of somebody's
+    /// runtime it only asks for that.
+    pub fn stop(&self) -> Result<(), String> {
+        self.shared.stop()
+    }
 }
-*/

@@ -51,6 +51,7 @@ openraft::declare_raft_types!(
         NodeId = NodeId,
         Node = Peer,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
+        AsyncRuntime = crate::runtime::Runtime,
 );
 
 /// Which entry: its term and index.

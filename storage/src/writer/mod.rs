@@ -116,7 +116,9 @@ pub enum Op {
         index: u64,
         /// The term that it was made in.
         term: u64,
-        /// Its payload.
+        /// The beginning of its payload, for whoever has it in two pieces.
+        head: Bytes,
+        /// The rest of its payload.
         payload: Bytes,
     },
     /// The newest vote: bytes of no meaning to the log.
@@ -158,6 +160,7 @@ struct Queued {
     kind: Kind,
     index: u64,
     term: u64,
+    head: Bytes,
     payload: Bytes,
     then: Option<Waiting>,
 }
@@ -170,17 +173,23 @@ struct Waiting {
 
 impl Queued {
     fn entry(index: u64, term: u64, payload: Bytes) -> Queued {
-        Queued { kind: Kind::Entry, index, term, payload, then: None }
+        Queued { kind: Kind::Entry, index, term, head: Bytes::new(), payload, then: None }
+    }
+
+    fn len(&self) -> usize {
+        self.head.len() + self.payload.len()
     }
 
     fn new(op: Op) -> Queued {
         let (kind, index, payload) = match op {
-            Op::Entry { index, term, payload } => return Queued::entry(index, term, payload),
+            Op::Entry { index, term, head, payload } => {
+                return Queued { head, ..Queued::entry(index, term, payload) };
+            }
             Op::Vote(vote) => (Kind::Vote, 0, vote),
             Op::TruncateAfter(index) => (Kind::Truncate, index, Bytes::new()),
             Op::Restart(index) => (Kind::Purge, index, Bytes::new()),
         };
-        Queued { kind, index, term: 0, payload, then: None }
+        Queued { kind, index, term: 0, head: Bytes::new(), payload, then: None }
     }
 }
 
@@ -294,7 +303,7 @@ impl LogWriter {
                 .for_each(|then| (then.done)(Err(cause.clone())));
             return;
         }
-        let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
+        let bytes: usize = records.iter().map(Queued::len).sum();
         self.shared.queued_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let first = inbox.entries.is_empty();
         inbox.entries.extend(records);

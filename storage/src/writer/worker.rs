@@ -303,7 +303,7 @@ impl Worker {
 
     fn write_run(&mut self, log: &mut Log, len: usize) -> Result<(), LogError> {
         let run = || self.waiting.iter().take(len);
-        let payloads: Vec<[&[u8]; 1]> = run().map(|record| [&*record.payload]).collect();
+        let payloads: Vec<[&[u8]; 2]> = run().map(|record| [&*record.head, &*record.payload]).collect();
         let mut records: Vec<Record<'_>> = run()
             .zip(&payloads)
             .map(|(record, payload)| match record.kind {
@@ -334,7 +334,7 @@ impl Worker {
     fn note_written(&mut self, log: &Log, len: usize) {
         let mut bytes = 0;
         for record in self.waiting.drain(..len) {
-            bytes += record.payload.len();
+            bytes += record.len();
             self.answers.extend(record.then);
         }
         self.shared.queued_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
