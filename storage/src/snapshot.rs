@@ -93,7 +93,16 @@ impl SnapshotDir {
 
     /// Begins a file. Another one of this name stays until [`SnapshotWriter::commit`].
     pub fn create(&self, name: &str) -> io::Result<SnapshotWriter> {
-        let temporary = self.dir.join(format!("{name}{TEMPORARY_SUFFIX}"));
+        self.create_as(name, format!("{name}{TEMPORARY_SUFFIX}"))
+    }
+
+    /// Begins a file that comes from elsewhere. It is not in the way of one with the same name that is being made here.
+    pub fn create_received(&self, name: &str) -> io::Result<SnapshotWriter> {
+        self.create_as(name, format!("{name}.received{TEMPORARY_SUFFIX}"))
+    }
+
+    fn create_as(&self, name: &str, temporary: String) -> io::Result<SnapshotWriter> {
+        let temporary = self.dir.join(temporary);
         Ok(SnapshotWriter {
             disk: Arc::clone(&self.disk),
             dir: self.dir.clone(),
@@ -160,6 +169,12 @@ impl SnapshotWriter {
     /// Whether nothing has been written so far.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What has been written so far, for reading. Nothing may be written after this.
+    pub fn map(&mut self) -> io::Result<Bytes> {
+        self.write_out()?;
+        self.sound()?.map(self.written)
     }
 
     /// Makes the file last under its name; returns its length.

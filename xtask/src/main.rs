@@ -15,7 +15,7 @@ use steps::{Steps, cargo};
 /// How long verify fuzzes each target. `cargo xtask fuzz` goes on for as long as it is told.
 const VERIFY_FUZZ_SECONDS: &str = "5";
 /// The targets of `tests/src/bin/fuzz.rs`.
-const FUZZ_TARGETS: &[&str] = &["request", "reply", "log", "rdb", "restore"];
+const FUZZ_TARGETS: &[&str] = &["request", "reply", "log", "peer", "rdb", "restore"];
 
 /// What `tests/bench/bench.py` measures.
 const BENCHES: &[&str] = &["throughput", "memory", "snapshot", "load"];

@@ -56,6 +56,12 @@ const TARGETS: &[Target] = &[
         samples: &[&[0; 64], &[1; 64], b"\x07\x01abcdefghijklmnopqrstuvwxyz0123456789"],
     },
     Target {
+        name: "peer",
+        run: cairn_replication::transport::fuzzing::fuzz_peer,
+        tokens: &[b"CAIRNPER", b"\x01\x01\0\0", b"\x01\x02\0\0", b"\xfd\xff\xff\xff\xff\xff\xff\xff\xff", b"\xfb\xff\xff"],
+        samples: &[&[0; 64], &[1; 64], &[2; 64], cairn_replication::transport::fuzzing::SAMPLE],
+    },
+    Target {
         name: "rdb",
         run: cairn_engine::rdb::fuzzing::fuzz_rdb,
         tokens: RDB_TOKENS,

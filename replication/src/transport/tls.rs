@@ -1,0 +1,143 @@
+//! TLS between peers, with a certificate on either side.
+//!
+//! Who shows a certificate signed by the given authority belongs to the group; so the authority should sign for nobody else. What
+//! name is in it does not matter, as in Redis: nodes change their addresses, and which node it is says the handshake.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::verify_server_cert_signed_by_trust_anchor;
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use tokio_rustls::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::net::Io;
+
+/// This node's certificate and key, and the authority of all nodes.
+#[derive(Clone)]
+pub struct Tls {
+    acceptor: TlsAcceptor,
+    connector: TlsConnector,
+}
+
+impl Tls {
+    /// Reads PEM files. The error says which file and what is wrong.
+    pub fn load(cert: &Path, key: &Path, authority: &Path) -> Result<Tls, String> {
+        let certificates = |path: &Path| {
+            let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            match found {
+                Ok(found) if found.is_empty() => Err(format!("{}: no certificate in it", path.display())),
+                Ok(found) => Ok(found),
+                Err(error) => Err(format!("{}: {error}", path.display())),
+            }
+        };
+        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("{}: {e}", key.display()))?;
+        Tls::new(certificates(cert)?, key_der, certificates(authority)?)
+            .map_err(|error| format!("{} with {}: {error}", cert.display(), key.display()))
+    }
+
+    /// From a chain (this node's certificate first), its key and the authority's certificates.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        authority: Vec<CertificateDer<'static>>,
+    ) -> Result<Tls, Error> {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        for certificate in authority {
+            roots.add(certificate)?;
+        }
+        let roots = Arc::new(roots);
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
+            .build()
+            .map_err(|error| Error::General(error.to_string()))?;
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), key.clone_key())?;
+        let verifier = SignedByAuthority { roots, algorithms: algorithms(&provider) };
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_auth_cert(chain, key)?;
+        Ok(Tls {
+            acceptor: TlsAcceptor::from(Arc::new(server)),
+            connector: TlsConnector::from(Arc::new(client)),
+        })
+    }
+
+    pub async fn connect(&self, host: &str, stream: Box<dyn Io>) -> std::io::Result<Box<dyn Io>> {
+        // Only sent along; nothing is checked against it. What is no name, like fe80::1%eth0, is left out.
+        let fallback = ServerName::try_from("cairn").expect("a legal name");
+        let name = ServerName::try_from(host.to_owned()).unwrap_or(fallback);
+        Ok(Box::new(self.connector.connect(name, stream).await?))
+    }
+
+    pub async fn accept(&self, stream: Box<dyn Io>) -> std::io::Result<Box<dyn Io>> {
+        Ok(Box::new(self.acceptor.accept(stream).await?))
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+fn algorithms(provider: &CryptoProvider) -> WebPkiSupportedAlgorithms {
+    provider.signature_verification_algorithms
+}
+
+/// Everything that the usual verification checks, but not the name.
+#[derive(Debug)]
+struct SignedByAuthority {
+    roots: Arc<RootCertStore>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for SignedByAuthority {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let algorithms = self.algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
