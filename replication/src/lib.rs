@@ -34,6 +34,7 @@ mod shared;
 pub mod snapshot;
 pub mod state_machine;
 mod status;
+pub mod transport;
 pub mod types;
 
 pub use applied::Wake;

@@ -139,7 +139,7 @@ impl Link {
             }
         }
         let waiting = self.sent - self.answered;
-        let silent = waiting > 0 && self.conn.progress() + silence < Instant::now();
+        let silent = waiting > 0 && self.conn.progress() + silence <= Instant::now();
         !self.conn.has_failed() && !silent && waiting <= ABANDONED_MAX
     }
 }

@@ -442,7 +442,7 @@ impl From<&TransferLeaderRequest> for Control {
 
 impl From<&TransferLeaderResponse> for Control {
     fn from(response: &TransferLeaderResponse) -> Control {
-        Control::Transferred(response.as_ref().map(|()| ()).map_err(|error| match error {
+        Control::Transferred(response.as_ref().copied().map_err(|error| match error {
             TransferLeaderError::VoteChanged { expected, actual } => {
                 WireTransferError::VoteChanged { expected: expected.into(), actual: actual.into() }
             }
