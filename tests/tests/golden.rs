@@ -21,10 +21,11 @@ macro_rules! groups {
 // The engine alone has no protocol to speak and no files to save to.
 groups! {
     engine:
-    strings bitmap hyperloglog keys hash list set zset geo stream pubsub transactions scripting connection;
+    strings bitmap hyperloglog keys hash list set zset geo stream pubsub transactions scripting connection
+    cluster;
     servers:
-    strings bitmap hyperloglog keys hash list set zset geo stream pubsub transactions scripting connection server
-    protocol
+    strings bitmap hyperloglog keys hash list set zset geo stream pubsub transactions scripting connection cluster
+    server protocol
 }
 
 #[test]

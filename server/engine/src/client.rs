@@ -53,6 +53,8 @@ pub struct ClientState {
     pub monitor: bool,
     pub no_evict: bool,
     pub no_touch: bool,
+    /// READONLY: reads may be answered by a node that does not lead, from what it has by then.
+    pub readonly: bool,
     /// Close once everything written has been sent.
     pub close_after_reply: bool,
     /// Close at once, dropping output.
@@ -166,6 +168,21 @@ pub enum BlockedOn {
     Pause,
     /// The host to answer ([`crate::Engine::answer`]).
     Host,
+    /// WAIT and WAITAOF in a cluster: other nodes to have its writes ([`crate::Engine::serve_waits`]).
+    Replicas(ReplicaWait),
+}
+
+/// What WAIT or WAITAOF is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaWait {
+    /// The journal position of the client's last write (0: it has written nothing).
+    pub position: u64,
+    /// How many other nodes are to have it.
+    pub replicas: usize,
+    /// WAITAOF: whether it is to be on this node's disk too.
+    pub local: Option<bool>,
+    /// An index of the log that the write is not past, once that is known.
+    pub index: Option<u64>,
 }
 
 /// Which type of value serves a blocked client.
@@ -185,6 +202,8 @@ pub enum TimeoutReply {
     NullArray,
     Null,
     Integer(i64),
+    /// WAIT and WAITAOF in a cluster: how many nodes have the writes by then.
+    Replicas,
     /// WAITAOF: whether the local log is synced up to `position` by then, and no replica.
     Synced {
         position: u64,
@@ -218,6 +237,7 @@ impl ClientState {
             monitor: false,
             no_evict: false,
             no_touch: false,
+            readonly: false,
             close_after_reply: false,
             close_now: false,
             holds: VecDeque::new(),

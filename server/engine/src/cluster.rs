@@ -20,6 +20,54 @@ impl ClusterView {
     pub fn is_ok(&self) -> bool {
         self.leader.is_some()
     }
+
+    /// This node.
+    pub fn me(&self) -> &ClusterNode {
+        &self.nodes[self.myself]
+    }
+
+    /// Does this node lead, as far as it knows? It may have been deposed without having heard of it.
+    pub fn leads(&self) -> bool {
+        self.leader == Some(self.myself)
+    }
+
+    /// The leader, if one is known.
+    pub fn leader_node(&self) -> Option<&ClusterNode> {
+        self.leader.map(|at| &self.nodes[at])
+    }
+
+    /// The places of all nodes that do not lead: what Redis calls replicas.
+    pub fn replicas(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.nodes.len()).filter(|&at| self.leader != Some(at))
+    }
+
+    /// The node with these 40 digits, in any case.
+    pub fn find(&self, id: &[u8]) -> Option<usize> {
+        self.nodes.iter().position(|node| node.id.as_bytes().eq_ignore_ascii_case(id))
+    }
+
+    /// How many nodes must agree, and how many of those that may vote can be reached.
+    pub fn quorum(&self) -> (usize, usize) {
+        let voters = self.nodes.iter().filter(|node| node.voter);
+        (voters.clone().count() / 2 + 1, voters.filter(|node| node.connected).count())
+    }
+
+    /// How far a node has come, as an index of the log, in the place of Redis's replication offset: what it has
+    /// applied (of this node), what is on its disk (on the leader, of another), or 0 where nobody here knows. The
+    /// leader's own is the end of its log, which no other node can be past.
+    pub fn offset(&self, at: usize) -> u64 {
+        match () {
+            () if at == self.myself && self.leads() => self.raft.last_index,
+            () if at == self.myself => self.raft.applied,
+            () => self.nodes[at].matched.unwrap_or(0),
+        }
+    }
+
+    /// How many other nodes have the log up to `index` on their disks, as far as this one knows.
+    pub fn others_with(&self, index: u64) -> usize {
+        let others = self.nodes.iter().enumerate().filter(|(at, _)| *at != self.myself);
+        others.filter(|(_, node)| node.matched.is_some_and(|matched| matched >= index)).count()
+    }
 }
 
 /// A member.
@@ -31,12 +79,20 @@ pub struct ClusterNode {
     pub port: u16,
     pub cluster_port: u16,
     pub voter: bool,
-    /// Heard of within `cluster-node-timeout`; always true of this node.
+    /// Heard of within `cluster-node-timeout`, by this node or by the leader that told it; always true of this node.
+    /// Other nodes that a follower hears nothing about are taken to be there.
     pub connected: bool,
     /// Unix milliseconds of when it was last heard of (0: never, or itself).
     pub heard_at_ms: i64,
     /// On the leader: the last entry known to be on its disk.
     pub matched: Option<u64>,
+}
+
+impl ClusterNode {
+    /// Milliseconds since it was last heard of, if it ever was; 0 of this node itself.
+    pub fn silent_ms(&self, now_ms: i64) -> i64 {
+        if self.heard_at_ms == 0 { 0 } else { (now_ms - self.heard_at_ms).max(0) }
+    }
 }
 
 /// INFO raft.

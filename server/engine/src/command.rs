@@ -83,6 +83,8 @@ pub enum Group {
     Scripting,
     Connection,
     Server,
+    Cluster,
+    Sentinel,
 }
 
 impl Group {
@@ -104,6 +106,8 @@ impl Group {
             Self::Scripting => "scripting",
             Self::Connection => "connection",
             Self::Server => "server",
+            Self::Cluster => "cluster",
+            Self::Sentinel => "sentinel",
         }
     }
 }
@@ -145,6 +149,8 @@ pub enum Flag {
     Protected,
     /// The keys may be of any database, or of none: the reply waits for everything unreleased.
     KeylessRead,
+    /// There is no such command on a single server.
+    ClusterOnly,
 }
 
 /// ACL categories that are not derived from flags and groups.

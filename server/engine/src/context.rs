@@ -7,7 +7,7 @@
 use cairn_proto::ReplyWriter;
 
 use crate::args::{Args, OwnedArgs};
-use crate::client::{BlockKind, Blocked, BlockedOn, ClientState, Slot, TimeoutReply};
+use crate::client::{BlockKind, Blocked, BlockedOn, ClientState, ReplicaWait, Slot, TimeoutReply};
 use crate::command::{Entry, Flag};
 use crate::config::Config;
 use crate::error::{CommandError, CommandResult};
@@ -179,6 +179,12 @@ impl<'a> Context<'a> {
     /// Makes the client wait for the host, which answers with [`crate::Engine::answer`].
     pub fn block_on_host(&mut self, deadline_ms: Option<i64>, on_timeout: TimeoutReply) {
         self.block(BlockedOn::Host, deadline_ms, on_timeout);
+    }
+
+    /// Makes the client wait until enough nodes have its writes.
+    pub(crate) fn block_on_replicas(&mut self, wait: ReplicaWait, deadline_ms: Option<i64>) {
+        self.shared.blocking.on_replicas.push(self.client.slot);
+        self.block(BlockedOn::Replicas(wait), deadline_ms, TimeoutReply::Replicas);
     }
 
     pub(crate) fn block(&mut self, on: BlockedOn, deadline_ms: Option<i64>, on_timeout: TimeoutReply) {

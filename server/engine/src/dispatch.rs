@@ -67,7 +67,11 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     let args = cx.args;
     cx.client.last_command = None;
     let command = match find(args) {
+        Ok(command) if cx.hides(command) => return Err(unknown_command(args)),
         Ok(command) => command,
+        Err(_) if table().find(args[0]).is_some_and(|command| cx.hides(command)) => {
+            return Err(unknown_command(args));
+        }
         Err(_) if args.is(0, "post") || args.is(0, "host:") => return Ok(Admitted::Attack),
         Err(error) => return Err(error),
     };
@@ -347,7 +351,8 @@ fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
     }
 }
 
-/// Removes the key of the selected database if its time has come: an effect like any other. True when it went.
+/// Removes the key of the selected database if its time has come: an effect like any other. True when it went. A
+/// follower waits for the leader to do so, and only hides the key from the running command.
 pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
     if !cx.keys.is_expired(key) {
         return false;
@@ -423,6 +428,11 @@ impl Context<'_> {
     /// Has the command that just ran only begun to wait, or waits it still?
     fn still_waits(&self) -> bool {
         if self.mode.reprocessing { self.shared.stay_blocked } else { self.client.blocked.is_some() }
+    }
+
+    /// Is there no such command here?
+    pub(crate) fn hides(&self, command: &Entry) -> bool {
+        command.flags.has(Flag::ClusterOnly) && self.host.cluster().is_none()
     }
 
     fn block_on_pause(&mut self) {

@@ -137,6 +137,11 @@ impl Effects {
         self.open.len() + self.cut.iter().map(|batch| batch.payload.len()).sum::<usize>()
     }
 
+    /// Has the running unit written anything?
+    pub fn in_unit(&self) -> bool {
+        self.open.len() > self.whole
+    }
+
     /// Has the running unit written so much that nothing more may be added?
     pub fn unit_is_full(&self) -> bool {
         self.open.len() - self.whole > self.unit_bytes_max
@@ -177,7 +182,7 @@ impl Effects {
 
     /// Ends an atomic unit; cuts the batch when it has become large. True when the unit logged anything.
     pub fn end_unit(&mut self) -> bool {
-        let logged = self.open.len() > self.whole;
+        let logged = self.in_unit();
         self.whole = self.open.len();
         if self.open.len() >= BATCH_BYTES_TARGET {
             self.cut_batch();

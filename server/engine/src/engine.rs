@@ -191,7 +191,7 @@ impl Engine {
                 // It must hear that its group went away with the key.
                 BlockKind::StreamGroup => true,
             },
-            BlockedOn::Pause | BlockedOn::Host => false,
+            BlockedOn::Pause | BlockedOn::Host | BlockedOn::Replicas(_) => false,
         }
     }
 
@@ -276,8 +276,15 @@ impl Engine {
         }
     }
 
+    /// Answers those in WAIT and WAITAOF whose writes enough nodes have by now. Done by every [`Engine::tick`]; a host
+    /// that has news of [`Host::cluster`] need not wait for that.
+    pub fn serve_waits(&mut self, host: &dyn Host) {
+        self.shared.serve_waits(host);
+    }
+
     /// What time brings about: blocked clients give up, CLIENT PAUSE ends.
     pub fn tick(&mut self, host: &mut dyn Host) {
+        self.shared.serve_waits(host);
         while let Some(&(deadline, slot)) = self.shared.blocking.deadlines.first() {
             if deadline > self.shared.now_ms {
                 break;

@@ -11,6 +11,7 @@
 //! - [`context`]: what a command handler sees. [`command`]: how a command is declared.
 //! - [`keyspace`]: databases, expiry, eviction, dirty keys. [`value`], [`types`]: the data types.
 //! - [`commands`]: one file or folder for each family of commands.
+//! - [`cluster`]: the group as commands see it; [`slot`]; [`routing`]: which commands only the leader can answer.
 //! - [`effects`]: what a command changed, as canonical commands; batches for the journal.
 //! - [`config`]: every directive, declared once. [`scripting`]: Lua. [`rdb`]: the dump codec.
 //! - [`ds`]: the data structures underneath.
@@ -49,12 +50,15 @@ mod property;
 pub mod pubsub;
 pub mod rdb;
 pub mod rng;
+pub mod routing;
 pub mod scripting;
 pub mod shared;
+pub mod slot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod types;
 pub mod value;
+mod waits;
 
 /// Cairn's own version.
 pub const CAIRN_VERSION: &str = env!("CARGO_PKG_VERSION");

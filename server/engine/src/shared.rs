@@ -100,6 +100,8 @@ pub struct Blocking {
     pub ready_set: HashSet<(usize, Box<[u8]>)>,
     /// Clients held by CLIENT PAUSE, in order of arrival.
     pub paused: VecDeque<Slot>,
+    /// Clients in WAIT and WAITAOF for other nodes.
+    pub on_replicas: Vec<Slot>,
     /// Clients that the host may read from again.
     pub resumed: Vec<Slot>,
     pub clients: usize,
@@ -257,6 +259,7 @@ impl Shared {
                 }
             }
             BlockedOn::Pause => blocking.paused.retain(|&other| other != slot),
+            BlockedOn::Replicas(_) => blocking.on_replicas.retain(|&other| other != slot),
             BlockedOn::Host => {}
         }
         if let Some(deadline) = blocked.deadline_ms {
@@ -272,6 +275,7 @@ impl Shared {
         let newest = self.effects.newest_seq();
         let released = self.released;
         let logs = self.effects.enabled();
+        let waited = self.wait_so_far(host, slot);
         let Some(client) = self.client(slot) else { return };
         let Some(blocked) = client.state.blocked.as_ref() else { return };
         let from = client.reply.out.end();
@@ -279,6 +283,10 @@ impl Shared {
             TimeoutReply::NullArray => client.reply.null_array(),
             TimeoutReply::Null => client.reply.null(),
             TimeoutReply::Integer(n) => client.reply.int(n),
+            TimeoutReply::Replicas => {
+                let (wait, so_far) = waited.expect("it waits for replicas");
+                so_far.reply(&wait, &mut client.reply);
+            }
             TimeoutReply::Synced { position, .. } => {
                 client.reply.array(2);
                 client.reply.int(i64::from(logs && host.facts().log_synced >= position));
@@ -301,7 +309,7 @@ impl Shared {
     }
 
     /// A blocked client has been answered (from `from` on) without its command having run.
-    fn end_wait(&mut self, slot: Slot, from: u64) {
+    pub(crate) fn end_wait(&mut self, slot: Slot, from: u64) {
         let Some(client) = self.client(slot) else { return };
         let command = client.state.blocked.as_ref().map(|blocked| blocked.command.index);
         crate::dispatch::end_reply(&mut client.state, &mut client.reply, from);

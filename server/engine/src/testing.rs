@@ -1,9 +1,12 @@
 //! An engine in a box for tests: a fake host, a clock that the test moves, clients by number.
 
+use std::sync::Arc;
+
 use cairn_proto::Resp;
 
 use crate::args::Args;
 use crate::client::{ClientInfo, Slot};
+use crate::cluster::{ClusterNode, ClusterView, RaftFigures};
 use crate::config::Config;
 use crate::effects::{Batch, effects};
 use crate::engine::{Engine, EngineOptions};
@@ -20,6 +23,44 @@ pub struct FakeHost {
     pub background_saves: usize,
     pub facts: Facts,
     pub log: std::cell::RefCell<Vec<String>>,
+    pub cluster: Option<Arc<ClusterView>>,
+}
+
+impl FakeHost {
+    /// From now on the host is a node of this cluster.
+    pub fn show(&mut self, view: ClusterView) {
+        self.cluster = Some(Arc::new(view));
+    }
+}
+
+/// A picture of three voting nodes, on ports 7001 to 7003, in which all is well, taken by the one at `myself`.
+pub fn three_nodes(myself: usize, leader: Option<usize>) -> ClusterView {
+    let node = |number: u16| ClusterNode {
+        id: format!("{number:040x}"),
+        host: "127.0.0.1".to_owned(),
+        port: 7000 + number,
+        cluster_port: 17000 + number,
+        voter: true,
+        connected: true,
+        heard_at_ms: if usize::from(number - 1) == myself {
+            0
+        } else {
+            1_699_999_999_000 + i64::from(number)
+        },
+        matched: None,
+    };
+    ClusterView {
+        nodes: (1..=3).map(node).collect(),
+        myself,
+        leader,
+        serving: leader == Some(myself),
+        redirect: false,
+        raft: RaftFigures {
+            role: if leader == Some(myself) { "leader" } else { "follower" },
+            term: 5,
+            ..RaftFigures::default()
+        },
+    }
 }
 
 impl Host for FakeHost {
@@ -43,6 +84,9 @@ impl Host for FakeHost {
     }
     fn facts(&self) -> Facts {
         self.facts.clone()
+    }
+    fn cluster(&self) -> Option<Arc<ClusterView>> {
+        self.cluster.clone()
     }
 }
 

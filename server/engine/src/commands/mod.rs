@@ -1,6 +1,7 @@
 //! All commands, family by family. Each file opens with its list; a handler stands beside its declaration.
 
 mod bitmap;
+mod cluster;
 pub(crate) mod connection;
 mod geo;
 mod hash;
@@ -11,6 +12,7 @@ mod list;
 mod pubsub;
 mod scanning;
 pub(crate) mod scripting;
+mod sentinel;
 pub(crate) mod server;
 mod set;
 mod stream;
@@ -24,6 +26,7 @@ use crate::command::Command;
 pub fn all() -> Vec<&'static Command> {
     [
         bitmap::COMMANDS,
+        cluster::COMMANDS,
         connection::COMMANDS,
         geo::COMMANDS,
         hash::COMMANDS,
@@ -32,6 +35,7 @@ pub fn all() -> Vec<&'static Command> {
         list::COMMANDS,
         pubsub::COMMANDS,
         scripting::COMMANDS,
+        sentinel::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,
         stream::COMMANDS,

@@ -5,6 +5,7 @@ use cairn_proto::Resp;
 use crate::REDIS_VERSION;
 use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Command, Flag, Group};
+use crate::commands::server::replication::mode;
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 
@@ -117,6 +118,8 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 fn greet(cx: &mut Context<'_>) {
     let version = if cx.reply.resp == Resp::V3 { 3 } else { 2 };
     let id = cx.client.id as i64;
+    let mode = mode(cx.host);
+    let role = if cx.host.cluster().is_none_or(|view| view.leads()) { "master" } else { "replica" };
     let reply = &mut *cx.reply;
     reply.map(7);
     reply.bulk(b"server");
@@ -128,9 +131,9 @@ fn greet(cx: &mut Context<'_>) {
     reply.bulk(b"id");
     reply.int(id);
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(mode.as_bytes());
     reply.bulk(b"role");
-    reply.bulk(b"master");
+    reply.bulk(role.as_bytes());
     reply.bulk(b"modules");
     reply.array(0);
 }

@@ -105,6 +105,7 @@ fn reset(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     cx.client.reply_mode = Default::default();
     cx.client.no_evict = false;
     cx.client.no_touch = false;
+    cx.client.readonly = false;
     cx.reply.simple("RESET");
     Ok(())
 }

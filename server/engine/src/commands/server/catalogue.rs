@@ -34,7 +34,7 @@ const SUBCOMMAND: Command = Command {
 };
 
 fn all(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
-    let commands: Vec<&Entry> = top_level().collect();
+    let commands = top_level(cx);
     cx.reply.array(commands.len());
     for entry in commands {
         describe(cx.reply, entry);
@@ -42,12 +42,16 @@ fn all(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-fn top_level() -> impl Iterator<Item = &'static Entry> {
-    table().entries().iter().filter(|entry| entry.parent.is_none())
+fn top_level(cx: &Context<'_>) -> Vec<&'static Entry> {
+    table().entries().iter().filter(|entry| entry.parent.is_none() && !cx.hides(entry)).collect()
 }
 
 /// A command by its name, `config|get` for a subcommand.
-fn by_name(name: &[u8]) -> Option<&'static Entry> {
+fn by_name(cx: &Context<'_>, name: &[u8]) -> Option<&'static Entry> {
+    named(name).filter(|entry| !cx.hides(entry))
+}
+
+fn named(name: &[u8]) -> Option<&'static Entry> {
     match name.iter().position(|&byte| byte == b'|') {
         Some(bar) => table().find_sub(table().find(&name[..bar])?, &name[bar + 1..]),
         None => table().find(name),
@@ -74,7 +78,8 @@ static COUNT: Command =
     Command { name: "count", arity: 2, summary: "Returns the number of commands.", run: count, ..SUBCOMMAND };
 
 fn count(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
-    cx.reply.int(top_level().count() as i64);
+    let count = top_level(cx).len();
+    cx.reply.int(count as i64);
     Ok(())
 }
 
@@ -95,7 +100,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     cx.reply.array(args.len() - 2);
     for name in args.from(2) {
-        match by_name(name) {
+        match by_name(cx, name) {
             Some(entry) => describe(cx.reply, entry),
             None => cx.reply.null(),
         }
@@ -306,8 +311,8 @@ static DOCS: Command = Command {
 
 fn docs(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let wanted: Vec<&Entry> = match args.from(2) {
-        [] => top_level().collect(),
-        names => names.iter().filter_map(|name| by_name(name)).collect(),
+        [] => top_level(cx),
+        names => names.iter().filter_map(|name| by_name(cx, name)).collect(),
     };
     cx.reply.map(wanted.len());
     for entry in wanted {
@@ -419,7 +424,8 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         }
         _ => return Err(CommandError::Syntax),
     };
-    let found: Vec<&Entry> = table().entries().iter().filter(|entry| fits(entry)).collect();
+    let found: Vec<&Entry> =
+        table().entries().iter().filter(|entry| fits(entry) && !cx.hides(entry)).collect();
     cx.reply.array(found.len());
     for entry in found {
         cx.reply.bulk(entry.full_name.as_bytes());
@@ -528,7 +534,7 @@ mod tests {
             ("role", "admin fast dangerous"),
             ("multi", "fast transaction"),
         ] {
-            let entry = by_name(name.as_bytes()).unwrap();
+            let entry = named(name.as_bytes()).unwrap();
             assert_eq!(categories(entry).join(" "), expected, "{name}");
         }
     }

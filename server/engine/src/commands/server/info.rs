@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::{Display, Write};
 
+use super::replication;
 use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn};
 use crate::command::{COMMAND, Category, Command, Flag, Group, table};
@@ -41,13 +42,14 @@ const SECTIONS: &[Section] = &[
     Section { name: "memory", by_default: true, title: "Memory", write: memory },
     Section { name: "persistence", by_default: true, title: "Persistence", write: persistence },
     Section { name: "stats", by_default: true, title: "Stats", write: stats },
-    Section { name: "replication", by_default: true, title: "Replication", write: replication },
+    Section { name: "replication", by_default: true, title: "Replication", write: replication::replication },
+    Section { name: "raft", by_default: true, title: "Raft", write: replication::raft },
     Section { name: "cpu", by_default: true, title: "CPU", write: cpu },
     Section { name: "modules", by_default: true, title: "Modules", write: |_, _, _| {} },
     Section { name: "commandstats", by_default: false, title: "Commandstats", write: commandstats },
     Section { name: "errorstats", by_default: true, title: "Errorstats", write: errorstats },
     Section { name: "latencystats", by_default: false, title: "Latencystats", write: latencystats },
-    Section { name: "cluster", by_default: true, title: "Cluster", write: cluster },
+    Section { name: "cluster", by_default: true, title: "Cluster", write: replication::cluster },
     Section { name: "keyspace", by_default: true, title: "Keyspace", write: keyspace },
 ];
 
@@ -57,8 +59,9 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let all = named("all") || named("everything");
     let default = asked.is_empty() || named("default");
     let facts = cx.host.facts();
+    let in_cluster = cx.host.cluster().is_some();
     let mut text = Text(String::with_capacity(8 * 1024));
-    for section in SECTIONS {
+    for section in SECTIONS.iter().filter(|section| in_cluster || section.name != "raft") {
         if all || (default && section.by_default) || named(section.name) {
             if !text.0.is_empty() {
                 text.0.push_str("\r\n");
@@ -72,19 +75,19 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 }
 
 /// The reply as it grows.
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
-    fn line(&mut self, line: impl Display) {
+    pub(super) fn line(&mut self, line: impl Display) {
         // Writing to a string cannot fail.
         let _ = write!(self.0, "{line}\r\n");
     }
 
-    fn field(&mut self, name: impl Display, value: impl Display) {
+    pub(super) fn field(&mut self, name: impl Display, value: impl Display) {
         self.line(format_args!("{name}:{value}"));
     }
 
-    fn flag(&mut self, name: &str, value: bool) {
+    pub(super) fn flag(&mut self, name: &str, value: bool) {
         self.field(name, u8::from(value));
     }
 
@@ -130,7 +133,7 @@ fn server(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", "0");
-    text.field("redis_mode", "standalone");
+    text.field("redis_mode", replication::mode(cx.host));
     text.field("os", &facts.os);
     text.field("arch_bits", usize::BITS);
     text.field("monotonic_clock", "POSIX clock_gettime");
@@ -383,20 +386,6 @@ fn stats(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     );
 }
 
-fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
-    text.field("role", "master");
-    text.field("connected_slaves", 0);
-    text.field("master_failover_state", "no-failover");
-    text.field("master_replid", &cx.shared.replication_id);
-    text.field("master_replid2", "0".repeat(40));
-    text.field("master_repl_offset", 0);
-    text.field("second_repl_offset", -1);
-    text.field("repl_backlog_active", 0);
-    text.field("repl_backlog_size", cx.config().repl_backlog_size);
-    text.field("repl_backlog_first_byte_offset", 0);
-    text.field("repl_backlog_histlen", 0);
-}
-
 fn cpu(text: &mut Text, _cx: &Context<'_>, facts: &Facts) {
     for (name, seconds) in [
         ("used_cpu_sys", facts.cpu_sys),
@@ -449,10 +438,6 @@ fn latencystats(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
             .collect();
         text.field(format_args!("latency_percentiles_usec_{}", entry.full_name), figures.join(","));
     }
-}
-
-fn cluster(text: &mut Text, _cx: &Context<'_>, _facts: &Facts) {
-    text.field("cluster_enabled", 0);
 }
 
 fn keyspace(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {

@@ -1,7 +1,8 @@
 //! The server itself: its commands, configuration, figures, persistence and data as a whole.
 //!
 //! - `catalogue`: COMMAND; `syntax`: the argument trees of COMMAND DOCS. `config`: CONFIG. `info`: INFO.
-//! - `persistence`: SAVE, SHUTDOWN, WAITAOF and the like. `debug`: DEBUG.
+//! - `replication`: ROLE, and what INFO says of other nodes. `wait`: WAIT and WAITAOF.
+//! - `persistence`: SAVE, SHUTDOWN and the like. `debug`: DEBUG.
 //! - `slowlog` and `monitor`: what commands ran; `secrets` keeps passwords out of them.
 //! - Here: what is too small for a file.
 
@@ -11,11 +12,13 @@ mod debug;
 mod info;
 pub(crate) mod monitor;
 mod persistence;
+pub(super) mod replication;
 mod secrets;
 pub(crate) mod slowlog;
 mod syntax;
+mod wait;
 
-pub(crate) use persistence::WAITAOF_WITHOUT_LOG;
+pub(crate) use wait::WAITAOF_WITHOUT_LOG;
 
 use crate::args::Args;
 use crate::command::{COMMAND, Category, Command, Flag, Group};
@@ -34,13 +37,13 @@ pub(super) const COMMANDS: &[&Command] = &[
     &info::INFO,
     &persistence::LASTSAVE,
     &monitor::MONITOR,
-    &ROLE,
+    &replication::ROLE,
     &persistence::SAVE,
     &persistence::SHUTDOWN,
     &slowlog::SLOWLOG,
     &TIME,
-    &persistence::WAIT,
-    &persistence::WAITAOF,
+    &wait::WAIT,
+    &wait::WAITAOF,
 ];
 
 const ON_EVERY_SHARD: &[&str] = &["request_policy:all_shards", "response_policy:all_succeeded"];
@@ -66,27 +69,6 @@ fn time(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     cx.reply.array(2);
     cx.reply.bulk_int(now_us / 1_000_000);
     cx.reply.bulk_int(now_us % 1_000_000);
-    Ok(())
-}
-
-static ROLE: Command = Command {
-    name: "role",
-    arity: 1,
-    group: Group::Server,
-    since: "2.8.12",
-    flags: &[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast],
-    categories: &[Category::Admin, Category::Dangerous],
-    summary: "Tells whether this node is a master or a replica, and of whom.",
-    run: role,
-    ..COMMAND
-};
-
-fn role(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
-    cx.reply.array(3);
-    cx.reply.bulk(b"master");
-    // The offset of the replication stream, which a single node does not have.
-    cx.reply.int(0);
-    cx.reply.array(0);
     Ok(())
 }
 
@@ -250,6 +232,5 @@ mod tests {
         let a = server.connect(Resp::V2);
         let time = server.run(a, "TIME");
         assert!(time.starts_with("*2\r\n$10\r\n1700000000\r\n$"), "{time}");
-        assert_eq!(server.run(a, "ROLE"), "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
     }
 }

@@ -1,6 +1,6 @@
 //! What is kept and when: snapshots, the log, the end of the process. The host does the work.
 
-use crate::args::{Args, parse_i64};
+use crate::args::Args;
 use crate::client::TimeoutReply;
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
@@ -128,83 +128,6 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
-pub(super) static WAIT: Command = Command {
-    name: "wait",
-    arity: 3,
-    group: Group::Generic,
-    since: "3.0.0",
-    categories: &[Category::Connection],
-    summary: "Waits until so many replicas have this connection's writes, and returns how many have.",
-    syntax: "numreplicas:integer timeout:integer",
-    tips: &["request_policy:all_shards", "response_policy:agg_min"],
-    run: wait,
-    ..COMMAND
-};
-
-fn wait(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let wanted = args.int(1)?;
-    let deadline_ms = timeout(cx, args.at(2))?;
-    // A single node has no replicas: either none is wanted, or they never come.
-    if wanted <= 0 || !cx.may_block() {
-        cx.reply.int(0);
-    } else {
-        cx.block_on_host(deadline_ms, TimeoutReply::Integer(0));
-    }
-    Ok(())
-}
-
-pub(super) static WAITAOF: Command = Command {
-    name: "waitaof",
-    arity: 4,
-    group: Group::Generic,
-    since: "7.2.0",
-    flags: &[Flag::NoScript],
-    categories: &[Category::Connection],
-    summary: "Waits until this connection's writes are on the disk here and on so many replicas.",
-    syntax: "numlocal:integer numreplicas:integer timeout:integer",
-    tips: &["request_policy:all_shards", "response_policy:agg_min"],
-    run: waitaof,
-    ..COMMAND
-};
-
-/// What WAITAOF says when there is no log, and when it goes away meanwhile.
-pub(crate) const WAITAOF_WITHOUT_LOG: &str =
-    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
-
-fn waitaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let local = args.int(1)?;
-    if !(0..=1).contains(&local) {
-        return Err("ERR value is out of range, value must between 0 and 1".into());
-    }
-    let replicas = args.int(2)?;
-    if replicas < 0 {
-        return Err("ERR value is out of range, must be positive".into());
-    }
-    let deadline_ms = timeout(cx, args.at(3))?;
-    if local == 1 && !cx.shared.effects.enabled() {
-        return Err(WAITAOF_WITHOUT_LOG.into());
-    }
-    let position = cx.client.written_seq;
-    let synced = cx.shared.effects.enabled() && cx.host.facts().log_synced >= position;
-    if (replicas == 0 && (synced || local == 0)) || !cx.may_block() {
-        cx.reply.array(2);
-        cx.reply.int(i64::from(synced));
-        cx.reply.int(0);
-        return Ok(());
-    }
-    if replicas == 0 {
-        cx.host.request(Request::WaitSynced { client: cx.client.slot, position });
-    }
-    cx.block_on_host(deadline_ms, TimeoutReply::Synced { position, local: local == 1 });
-    Ok(())
-}
-
-fn timeout(cx: &Context<'_>, arg: &[u8]) -> CommandResult<Option<i64>> {
-    cx.deadline_after(
-        parse_i64(arg).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?,
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use cairn_proto::Resp;
@@ -232,71 +155,6 @@ mod tests {
             server.host.requests.pop(),
             Some(Request::Shutdown { client: a, save: None, now: false, force: false })
         );
-    }
-
-    #[test]
-    fn waitaof_waits_for_its_own_writes_to_be_synced() {
-        let mut server = TestEngine::new();
-        let a = server.connect(Resp::V2);
-        assert_eq!(server.run(a, "WAITAOF 1 0 0"), "*2\r\n:1\r\n:0\r\n", "nothing was written");
-        server.run(a, "SET k v");
-        assert_eq!(server.run(a, "WAITAOF 1 0 100"), "");
-        let position = server.batches.last().unwrap().seq;
-        assert_eq!(server.host.requests, [Request::WaitSynced { client: a, position }]);
-        server.engine.answer_synced(a, position + 1);
-        assert_eq!(server.output(a), b"", "that was for another wait");
-        server.engine.answer_synced(a, position);
-        assert_eq!(server.output(a), b"*2\r\n:1\r\n:0\r\n");
-        server.run(a, "WAITAOF 1 0 100");
-        server.advance(101);
-        assert_eq!(server.output(a), b"*2\r\n:0\r\n:0\r\n");
-        server.host.facts.log_synced = position;
-        assert_eq!(server.run(a, "WAITAOF 1 0 0"), "*2\r\n:1\r\n:0\r\n");
-        assert_eq!(server.run(a, "WAITAOF 1 1 100"), "", "there are no replicas");
-        server.advance(101);
-        assert_eq!(server.output(a), b"*2\r\n:1\r\n:0\r\n");
-        assert_eq!(
-            server.run(a, "WAITAOF 2 0 0"),
-            "-ERR value is out of range, value must between 0 and 1\r\n"
-        );
-        assert_eq!(server.run(a, "WAITAOF 0 -1 0"), "-ERR value is out of range, must be positive\r\n");
-        assert_eq!(server.run(a, "WAITAOF 0 0 -1"), "-ERR timeout is negative\r\n");
-    }
-
-    #[test]
-    fn waitaof_ends_with_the_log_that_it_waits_for() {
-        let mut server = TestEngine::new();
-        let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
-        server.run(a, "SET k v");
-        server.run(a, "WAITAOF 1 0 0");
-        server.run(b, "WAITAOF 1 1 0");
-        server.run(c, "WAITAOF 0 1 100");
-        server.engine.stop_journal();
-        let refusal = format!("-{}\r\n", super::WAITAOF_WITHOUT_LOG);
-        for client in [a, b] {
-            assert_eq!(String::from_utf8(server.output(client)).unwrap(), refusal);
-            assert_eq!(server.run(client, "WAITAOF 1 0 0"), refusal);
-        }
-        assert_eq!(server.output(c), b"", "it waits for a replica only");
-        server.advance(101);
-        assert_eq!(server.output(c), b"*2\r\n:0\r\n:0\r\n");
-    }
-
-    #[test]
-    fn wait_has_no_replicas_to_wait_for() {
-        let mut server = TestEngine::new();
-        let a = server.connect(Resp::V2);
-        assert_eq!(server.run(a, "WAIT 0 0"), ":0\r\n");
-        assert_eq!(server.run(a, "WAIT 1 100"), "");
-        server.advance(99);
-        assert_eq!(server.output(a), b"");
-        server.advance(1);
-        assert_eq!(server.output(a), b":0\r\n");
-        assert_eq!(server.run(a, "WAIT x 0"), "-ERR value is not an integer or out of range\r\n");
-        assert_eq!(server.run(a, "WAIT 1 x"), "-ERR timeout is not an integer or out of range\r\n");
-        server.run(a, "MULTI");
-        server.run(a, "WAIT 1 0");
-        assert_eq!(server.run(a, "EXEC"), "*1\r\n:0\r\n");
     }
 
     #[test]

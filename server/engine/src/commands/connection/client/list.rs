@@ -183,6 +183,7 @@ fn flags(client: &ClientState) -> String {
         ('c', client.close_after_reply),
         ('A', client.close_now),
         ('U', client.info.unix_socket),
+        ('r', client.readonly),
         ('e', client.no_evict),
         ('T', client.no_touch),
     ];

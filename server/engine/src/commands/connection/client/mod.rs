@@ -301,7 +301,7 @@ fn unblock(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 fn may_be_unblocked(cx: &mut Context<'_>, slot: usize) -> bool {
     let Some(client) = cx.shared.client(slot) else { return false };
     client.state.blocked.as_ref().is_some_and(|blocked| match blocked.on {
-        BlockedOn::Keys { .. } => true,
+        BlockedOn::Keys { .. } | BlockedOn::Replicas(_) => true,
         BlockedOn::Host => matches!(blocked.command.full_name.as_str(), "wait" | "waitaof"),
         BlockedOn::Pause => false,
     })
