@@ -24,6 +24,11 @@ const MEMBERSHIP: u8 = 2;
 /// Voters and learners, without the entry that says so.
 pub type Members = openraft::Membership<NodeId, Peer>;
 
+/// Does a stored payload say who the members are? Its first byte tells; no batch begins with it.
+pub fn is_members(payload: &[u8]) -> bool {
+    payload.first() == Some(&MEMBERSHIP)
+}
+
 /// An entry's payload in two pieces: the kind, and the body, which for a batch is the batch itself.
 pub fn encode(entry: &Entry) -> (Bytes, Bytes) {
     let kind = |kind: &'static [u8; 1]| Bytes::from_static(kind);

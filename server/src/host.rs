@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
+use cairn_engine::cluster::ClusterView;
 use cairn_engine::error::CommandError;
 use cairn_engine::host::{Facts, Host, LogLevel, Request};
 
@@ -15,6 +17,8 @@ pub struct Shared {
     /// Refreshed by the executor before commands that may want them (each turn's cron), exact enough for INFO.
     pub facts: Facts,
     pub save_running: bool,
+    /// The newest picture of the cluster, on one of its nodes.
+    pub cluster: Option<Arc<ClusterView>>,
 }
 
 /// The host of the server's engine.
@@ -79,6 +83,10 @@ impl Host for ServerHost {
 
     fn request(&mut self, request: Request) {
         self.requests.push(request);
+    }
+
+    fn cluster(&self) -> Option<Arc<ClusterView>> {
+        self.shared.borrow().cluster.clone()
     }
 
     fn facts(&self) -> Facts {

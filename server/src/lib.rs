@@ -3,12 +3,14 @@
 //! - [`start`]: from a configuration to a serving process.
 //! - [`executor`]: the one thread that owns the engine and the clients' sockets.
 //! - [`journal`]: where effects are made to last, and when replies may leave.
+//! - [`cluster`]: the node as part of a cluster.
 //! - [`recovery`], [`snapshots`]: from disk to a state, and back.
 //! - [`host`], [`process`], [`memory`]: what the engine asks of the outside.
 //! - [`config_file`], [`flags`]: redis.conf files and the command line.
 //! - [`admin`]: what `cairn-admin` asks a running server.
 
 pub mod admin;
+pub mod cluster;
 pub mod config_file;
 pub mod executor;
 pub mod flags;

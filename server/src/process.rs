@@ -2,6 +2,12 @@
 
 use cairn_engine::host::Facts;
 
+/// The machine's name, as others may know it.
+pub fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
 /// Fills in what the kernel knows: memory and processor time.
 pub fn fill(facts: &mut Facts) {
     facts.resident_bytes = resident_bytes().unwrap_or(0);

@@ -108,6 +108,7 @@ pub struct Loaded {
     pub seq: Option<u64>,
     /// The file's length.
     pub bytes: u64,
+    pub aux: rdb::Aux,
 }
 
 /// Loads the snapshot `file`, if there is one, into `engine`.
@@ -143,7 +144,7 @@ pub fn load_snapshot(
     // A file without the exact time is of another server, whose clock is not ours.
     engine.restore(loaded.dbs, seq.unwrap_or(0), loaded.aux.taken_at_ms.unwrap_or(0));
     tracing::info!(keys, seq, ms = started.elapsed().as_millis() as u64, "loaded {path}");
-    Ok(Some(Loaded { seq, bytes: bytes.len() as u64 }))
+    Ok(Some(Loaded { seq, bytes: bytes.len() as u64, aux: loaded.aux }))
 }
 
 /// Applies the entries after `seq`; returns how many bytes of payload they have.

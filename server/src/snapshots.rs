@@ -15,6 +15,7 @@ use cairn_engine::rdb;
 use cairn_storage::snapshot::SnapshotDir;
 
 use crate::executor::wake::Ready;
+use crate::journal::AuxFields;
 
 /// A save that failed is tried again after so long, as in Redis.
 const RETRY_SECONDS: i64 = 5;
@@ -46,8 +47,11 @@ struct Running {
     written: bool,
     commit_asked: bool,
     from_thread: Receiver<Step>,
-    to_thread: Sender<Commit>,
+    /// `None` when it has been given up.
+    to_thread: Option<Sender<Commit>>,
     waiting: Vec<u64>,
+    /// It has ended, as [`Snapshots::settle`] has seen.
+    settled: Option<Result<u64, String>>,
 }
 
 enum Step {
@@ -55,8 +59,8 @@ enum Step {
     Done(Result<u64, String>),
 }
 
-/// The journal has released the snapshot's position.
-struct Commit;
+/// The journal has released the snapshot's position, which these fields tell.
+struct Commit(AuxFields);
 
 /// A snapshot that came to its end.
 pub struct Finished {
@@ -137,7 +141,10 @@ impl Snapshots {
             };
             let result = write(&dir, &file, snapshot, compress, || {
                 tell(Step::Written);
-                from_executor.recv().map_err(|_| "the server is stopping".to_owned()).map(|Commit| ())
+                from_executor
+                    .recv()
+                    .map_err(|_| "it was given up".to_owned())
+                    .map(|Commit(position)| position)
             });
             tell(Step::Done(result));
         });
@@ -158,23 +165,58 @@ impl Snapshots {
                     receiver
                 }
             },
-            to_thread,
+            to_thread: Some(to_thread),
             waiting,
+            settled: None,
         });
     }
 
-    /// Moves the running snapshot on; returns it when it has come to its end.
-    pub fn poll(&mut self, released: u64, now_s: i64) -> Option<Finished> {
+    /// Gives the running snapshot up: what it shows was never released and never will be. It comes to its end as a failure.
+    pub fn cancel(&mut self) {
+        if let Some(running) = &mut self.running {
+            // Without a sender the thread stops at the latest when it would ask for the commit.
+            running.to_thread = None;
+        }
+    }
+
+    /// Waits for a running snapshot that is about to replace its file, and gives up one that is not that far: the file is about
+    /// to be replaced by a newer one.
+    pub fn settle(&mut self) {
+        self.cancel();
+        let Some(running) = &mut self.running else { return };
+        if !running.commit_asked {
+            return;
+        }
+        // What remains is a sync and a rename.
+        while let Ok(step) = running.from_thread.recv() {
+            if let Step::Done(outcome) = step {
+                running.settled = Some(outcome);
+                return;
+            }
+        }
+    }
+
+    /// Moves the running snapshot on; returns it when it has come to its end. `position` tells what the state after a batch
+    /// is in the journal, once that batch is released.
+    pub fn poll(
+        &mut self,
+        position: &mut dyn FnMut(u64) -> Option<AuxFields>,
+        now_s: i64,
+    ) -> Option<Finished> {
         let running = self.running.as_mut()?;
-        let mut result = None;
+        let mut result = running.settled.take();
         while let Ok(step) = running.from_thread.try_recv() {
             match step {
                 Step::Written => running.written = true,
                 Step::Done(outcome) => result = Some(outcome),
             }
         }
-        if running.written && !running.commit_asked && released >= running.seq {
-            running.commit_asked = running.to_thread.send(Commit).is_ok();
+        if running.written
+            && !running.commit_asked
+            && let Some(to_thread) = &running.to_thread
+            && let Some(position) = position(running.seq)
+        {
+            running.commit_asked = to_thread.send(Commit(position)).is_ok();
         }
         let result = result?;
         let running = self.running.take().expect("looked at above");
@@ -198,13 +240,13 @@ impl Snapshots {
     }
 }
 
-/// Writes the whole file, waits for `may_commit`, and makes it last under its name. Returns its length.
+/// Writes the whole file, waits for the position, and makes it last under its name. Returns its length.
 pub fn write(
     dir: &SnapshotDir,
     file: &str,
     snapshot: Snapshot,
     compress: bool,
-    may_commit: impl FnOnce() -> Result<(), String>,
+    position: impl FnOnce() -> Result<AuxFields, String>,
 ) -> Result<u64, String> {
     let fail = |error: std::io::Error| format!("{}: {error}", dir.path().join(file).display());
     let mut out = dir.create(file).map_err(fail)?;
@@ -213,8 +255,8 @@ pub fn write(
         created_at_s: snapshot.taken_at_ms / 1000,
         ..rdb::Aux::default()
     };
-    rdb::save(snapshot, &aux, compress, &mut out).map_err(fail)?;
+    let last = || position().map_err(std::io::Error::other);
+    rdb::save_with(snapshot, &aux, compress, &mut out, last).map_err(fail)?;
     out.flush().map_err(fail)?;
-    may_commit()?;
     out.commit().map_err(fail)
 }

@@ -8,11 +8,14 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result, bail};
 use cairn_engine::config::{AppendFsync, Config, LogLevel};
 use cairn_engine::{Engine, EngineOptions};
+use cairn_replication::handle::Handle;
+use cairn_replication::types::Peer;
 use cairn_storage::disk::{Disk, RealDisk};
 use cairn_storage::snapshot::SnapshotDir;
 use cairn_storage::writer::{LogWriter, SyncPolicy};
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::cluster::boot;
 use crate::executor::wake::Ready;
 use crate::executor::{Executor, Exit, Listener, Parts, Services, StopFlag, now_ms};
 use crate::host::ServerHost;
@@ -64,34 +67,25 @@ fn prepare(
     })?;
     let mut host = ServerHost::new();
     let seed = random_seed();
-    let mut engine = Engine::new(EngineOptions { config: config.clone(), seed, journal: config.appendonly });
-    let Recovered { log, imported, mut snapshot_bytes, replayed_bytes } =
-        recovery::recover(&disk, &dir, &config, &mut engine, &mut host)?;
-    let snapshot_dir = SnapshotDir::open(Arc::clone(&disk), &dir)?;
-    if imported {
-        tracing::info!("'{}' was made by Redis: saving it as a snapshot of this server's", config.dbfilename);
-        snapshot_bytes = snapshots::write(
-            &snapshot_dir,
-            &config.dbfilename,
-            engine.snapshot(),
-            config.rdbcompression,
-            || Ok(()),
-        )
-        .map_err(anyhow::Error::msg)?;
+    if config.cluster_enabled && !config.appendonly {
+        bail!("a cluster is its log: --cluster-enabled yes does not go with --appendonly no");
     }
-
+    let mut engine = Engine::new(EngineOptions { config: config.clone(), seed, journal: config.appendonly });
     let ready = Arc::new(Ready::default());
-    let writer_ready = Arc::clone(&ready);
-    let writer =
-        LogWriter::start(log, sync_policy(config.appendfsync), Box::new(move || writer_ready.wake()));
-    let writer = Arc::new(writer);
-    let journal: Option<Box<dyn Journal>> = if config.appendonly {
-        let last_seq = engine.shared.effects.newest_seq();
-        Some(Box::new(LocalJournal::new(Arc::clone(&writer), last_seq, replayed_bytes)))
+    let Kept { journal, writer, cluster, snapshot_bytes } = if config.cluster_enabled {
+        let needs = boot::Needs { disk: &disk, dir: &dir, config: &config, ready: &ready };
+        let started = boot::start(&needs, &mut engine, &mut host)?;
+        Kept {
+            journal: Some(Box::new(started.journal)),
+            writer: None,
+            cluster: Some((started.handle, started.me)),
+            snapshot_bytes: started.snapshot_bytes,
+        }
     } else {
-        tracing::warn!("appendonly is off: what is written after the last snapshot is lost in a crash");
-        None
+        boot::refuse_single(&disk, &dir)?;
+        single(&disk, &dir, &config, &ready, &mut engine, &mut host)?
     };
+    let snapshot_dir = SnapshotDir::attach(Arc::clone(&disk), &dir)?;
 
     let listeners = listen(&config, &mut Vec::new())?;
     if listeners.is_empty() {
@@ -119,9 +113,56 @@ fn prepare(
         log_base_bytes: snapshot_bytes,
         stop,
         services,
+        cluster,
     });
     announce(&config);
     Ok(executor)
+}
+
+/// What keeps the state.
+struct Kept {
+    journal: Option<Box<dyn Journal>>,
+    writer: Option<Arc<LogWriter>>,
+    cluster: Option<(Handle, Peer)>,
+    snapshot_bytes: u64,
+}
+
+/// A server of its own: its log is on its own disk.
+fn single(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    config: &Config,
+    ready: &Arc<Ready>,
+    engine: &mut Engine,
+    host: &mut ServerHost,
+) -> Result<Kept> {
+    let Recovered { log, imported, mut snapshot_bytes, replayed_bytes } =
+        recovery::recover(disk, dir, config, engine, host)?;
+    let snapshot_dir = SnapshotDir::open(Arc::clone(disk), dir)?;
+    if imported {
+        tracing::info!("'{}' was made by Redis: saving it as a snapshot of this server's", config.dbfilename);
+        snapshot_bytes = snapshots::write(
+            &snapshot_dir,
+            &config.dbfilename,
+            engine.snapshot(),
+            config.rdbcompression,
+            || Ok(Vec::new()),
+        )
+        .map_err(anyhow::Error::msg)?;
+    }
+
+    let writer_ready = Arc::clone(ready);
+    let writer =
+        LogWriter::start(log, sync_policy(config.appendfsync), Box::new(move || writer_ready.wake()));
+    let writer = Arc::new(writer);
+    let journal: Option<Box<dyn Journal>> = if config.appendonly {
+        let last_seq = engine.shared.effects.newest_seq();
+        Some(Box::new(LocalJournal::new(Arc::clone(&writer), last_seq, replayed_bytes)))
+    } else {
+        tracing::warn!("appendonly is off: what is written after the last snapshot is lost in a crash");
+        None
+    };
+    Ok(Kept { journal, writer: Some(writer), cluster: None, snapshot_bytes })
 }
 
 /// The log-writer's name for an `appendfsync`.

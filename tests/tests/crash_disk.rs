@@ -90,7 +90,7 @@ fn work(
             let target = SnapshotDir::open(Arc::clone(disk), dir).map_err(|e| text(&e))?;
             let snapshot = server.engine.snapshot();
             let seq = snapshot.seq;
-            snapshots::write(&target, &config().dbfilename, snapshot, true, || Ok(()))?;
+            snapshots::write(&target, &config().dbfilename, snapshot, true, || Ok(Vec::new()))?;
             log.purge(seq).map_err(|e| text(&e))?;
         }
     }

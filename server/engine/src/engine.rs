@@ -488,7 +488,13 @@ impl Engine {
             let Some(Some(found)) = self.shared.clients.get(client) else { continue };
             let state = &found.state;
             let unsent = !found.reply.out.is_empty();
-            if unsent || state.transaction.is_some() || !state.watched.is_empty() || state.subscriptions.any()
+            // Held by a pause, its command has not run; it says it again to whoever leads.
+            let paused = state.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Pause);
+            if unsent
+                || paused
+                || state.transaction.is_some()
+                || !state.watched.is_empty()
+                || state.subscriptions.any()
             {
                 self.unblock(client);
                 if let Some(found) = self.shared.client(client) {

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use cairn_engine::busy::Busy;
+use cairn_engine::cluster::ClusterView;
 use cairn_engine::error::CommandError;
 use cairn_engine::host::{Facts, Host, LogLevel, Request};
 use cairn_engine::{Args, Slot};
@@ -56,6 +57,9 @@ impl Host for AttendingHost<'_> {
     }
     fn facts(&self) -> Facts {
         self.host.facts()
+    }
+    fn cluster(&self) -> Option<Arc<ClusterView>> {
+        self.host.cluster()
     }
 
     fn serve_while_busy(&mut self, busy: &mut Busy<'_>) {

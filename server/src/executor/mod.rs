@@ -10,11 +10,13 @@
 //! connection.rs   one client: socket, received bytes
 //! turn.rs         the steps of a turn
 //! attend.rs       other clients while a script runs for long
+//! lead.rs         a cluster's node: leading and following
 //! requests.rs     what commands ask of the server: snapshots, shutdown, configuration
 //! ```
 
 mod attend;
 mod connection;
+mod lead;
 mod requests;
 mod stream;
 mod turn;
@@ -31,6 +33,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_engine::effects::Batch;
 use cairn_engine::{Engine, Host, Slot};
+use cairn_replication::handle::Handle;
+use cairn_replication::types::Peer;
 use cairn_storage::writer::LogWriter;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -38,6 +42,7 @@ use crate::host::{ServerHost, Shared};
 use crate::journal::Journal;
 use crate::snapshots::Snapshots;
 use connection::Connection;
+use lead::Cluster;
 pub use stream::Listener;
 use wake::{Ready, Token};
 
@@ -57,6 +62,8 @@ pub struct Parts {
     pub log_base_bytes: u64,
     pub stop: StopFlag,
     pub services: Services,
+    /// A node of a cluster: Raft, and where this node is reached.
+    pub cluster: Option<(Handle, Peer)>,
 }
 
 /// Set by a signal, to its number; the executor shuts down in order. 0: none has come.
@@ -75,8 +82,8 @@ pub struct Services {
     pub trash: std::sync::mpsc::Sender<cairn_engine::keyspace::Trash>,
     /// Puts a changed `loglevel` into effect.
     pub set_log_level: Box<dyn Fn(cairn_engine::config::LogLevel)>,
-    /// The log's thread: the journal's, and there to begin one when the log is turned on.
-    pub writer: Arc<LogWriter>,
+    /// The log's thread: the journal's, and there to begin one when the log is turned on. A cluster's log is Raft's.
+    pub writer: Option<Arc<LogWriter>>,
 }
 
 /// How the server ends.
@@ -94,6 +101,7 @@ pub struct Executor {
     journal: Option<Box<dyn Journal>>,
     snapshots: Snapshots,
     services: Services,
+    cluster: Option<Cluster>,
     config_file: Option<PathBuf>,
     stop: StopFlag,
 
@@ -160,7 +168,10 @@ impl Executor {
             log_base_bytes,
             stop,
             services,
+            cluster,
         } = parts;
+        let node_timeout = Duration::from_millis(engine.shared.config.cluster_node_timeout);
+        let cluster = cluster.map(|(handle, me)| Cluster::new(handle, me, node_timeout, Arc::clone(&ready)));
         let listeners = Self::with_tokens(listeners, &ready);
         let released = engine.shared.released;
         let shared = Rc::clone(&host.shared);
@@ -171,6 +182,7 @@ impl Executor {
             journal,
             snapshots,
             services,
+            cluster,
             config_file,
             stop,
             ready,
@@ -246,7 +258,8 @@ impl Executor {
 
     /// Are clients read from?
     fn takes_commands(&self) -> bool {
-        !self.journal_is_full()
+        let handing_over = self.cluster.as_ref().is_some_and(Cluster::is_handing_over);
+        !handing_over && !self.journal_is_full()
     }
 
     /// Must the journal catch up first? Not while writes are refused, when reads go on and add nothing to its queue.

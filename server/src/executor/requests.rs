@@ -8,6 +8,7 @@ use cairn_engine::host::{ConfigChange, Request};
 use cairn_engine::{Engine, Slot, rdb};
 use cairn_storage::snapshot::{SnapshotDir, write_file_atomically};
 
+use super::lead::Cluster;
 use super::{Executor, Exit, Listener, Traffic, now_ms};
 use crate::journal::{LocalJournal, Retention};
 use crate::snapshots;
@@ -76,7 +77,11 @@ impl Executor {
                 Request::ShutdownAbort { client } => {
                     self.answer_error(client, "ERR No shutdown in progress.");
                 }
-                Request::Rebuild { client } => match self.rebuild() {
+                Request::Rebuild { .. } if self.cluster.is_some() && self.has_unreleased() => {
+                    // What is in flight would be lost. The release wakes the executor.
+                    self.host.requests.push(request);
+                }
+                Request::Rebuild { client } => match self.reload_log() {
                     Ok(()) => self.answer_ok(client),
                     Err(error) => {
                         // The old state is gone and the new one is not whole: never serve from it.
@@ -101,9 +106,7 @@ impl Executor {
                         self.wait_synced.push((position, client));
                     }
                 }
-                Request::Cluster { client, request: _ } => {
-                    self.answer_error(client, "ERR This instance has cluster support disabled");
-                }
+                Request::Cluster { client, request } => self.cluster_request(client, request),
                 Request::Sleep { microseconds } => std::thread::sleep(Duration::from_micros(microseconds)),
                 Request::Crash => std::process::abort(),
             }
@@ -112,19 +115,19 @@ impl Executor {
     }
 
     /// What to remember a client by that is answered in a later turn, when its slot may have another owner.
-    fn client_id(&mut self, client: Slot) -> Option<u64> {
+    pub(super) fn client_id(&mut self, client: Slot) -> Option<u64> {
         self.engine.client(client).map(|client| client.state.id)
     }
 
-    fn slot_of(&self, id: u64) -> Option<Slot> {
+    pub(super) fn slot_of(&self, id: u64) -> Option<Slot> {
         self.engine.shared.slots_by_id.get(&id).copied()
     }
 
-    fn answer_ok(&mut self, client: Slot) {
+    pub(super) fn answer_ok(&mut self, client: Slot) {
         self.engine.answer(client, |reply| reply.ok());
     }
 
-    fn answer_error(&mut self, client: Slot, text: &str) {
+    pub(super) fn answer_error(&mut self, client: Slot, text: &str) {
         self.engine.answer(client, |reply| reply.error(text));
     }
 
@@ -146,6 +149,10 @@ impl Executor {
 
     fn start_snapshot(&mut self, waiting: Vec<u64>) {
         let snapshot = self.engine.snapshot();
+        if let Some(journal) = &mut self.journal {
+            // Marks the position; the answer comes later.
+            let _ = journal.position(snapshot.seq);
+        }
         let compress = self.engine.shared.config.rdbcompression;
         self.snapshot_begun_at_bytes =
             self.journal.as_ref().map_or(0, |journal| journal.figures().appended_bytes);
@@ -155,7 +162,12 @@ impl Executor {
 
     /// Moves a running snapshot on; after it, the log is cut and clients of SAVE are answered.
     pub(super) fn poll_snapshot(&mut self) {
-        let Some(finished) = self.snapshots.poll(self.released, now_ms() / 1000) else { return };
+        let journal = &mut self.journal;
+        let mut position = |seq| match journal {
+            Some(journal) => journal.position(seq),
+            None => Some(Vec::new()),
+        };
+        let Some(finished) = self.snapshots.poll(&mut position, now_ms() / 1000) else { return };
         match &finished.result {
             Ok(bytes) => {
                 self.engine.shared.effects.forget_dirty(finished.dirty);
@@ -259,8 +271,10 @@ impl Executor {
     fn put_into_effect(&mut self, names: &[&'static str]) {
         let changed = |id: DirectiveId| names.contains(&id.name());
         let config = &self.engine.shared.config;
-        if changed(DirectiveId::appendfsync) {
-            self.services.writer.set_policy(sync_policy(config.appendfsync));
+        if changed(DirectiveId::appendfsync)
+            && let Some(writer) = &self.services.writer
+        {
+            writer.set_policy(sync_policy(config.appendfsync));
         }
         if changed(DirectiveId::loglevel) {
             (self.services.set_log_level)(config.loglevel);
@@ -337,6 +351,9 @@ impl Executor {
     }
 
     fn turn_log_off(&mut self) -> Result<(), String> {
+        if self.cluster.is_some() {
+            return Err("a cluster is its log".to_owned());
+        }
         tracing::warn!("the log is turned off: what is written from now on is lost in a crash");
         if let Some(journal) = &mut self.journal {
             // It fails when the disk is full; had the disk failed, the journal's next event would end the process.
@@ -354,15 +371,19 @@ impl Executor {
     /// Needs a snapshot of everything that was never logged, durable before the first batch: without it the log would be
     /// applied to a state that it does not belong to. Nobody is served while it is written.
     fn turn_log_on(&mut self) -> Result<(), String> {
+        let Some(writer) = self.services.writer.clone() else {
+            return Err("a cluster is its log".to_owned());
+        };
         let snapshot = self.engine.snapshot();
         let compress = self.engine.shared.config.rdbcompression;
         let target = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
             .map_err(|error| error.to_string())?;
-        let bytes = snapshots::write(&target, &self.services.snapshot_file, snapshot, compress, || Ok(()))?;
+        let bytes =
+            snapshots::write(&target, &self.services.snapshot_file, snapshot, compress, || Ok(Vec::new()))?;
         tracing::info!("the log is turned on");
         self.engine.shared.effects.set_enabled(true);
         let last = self.engine.shared.effects.newest_seq();
-        self.journal = Some(Box::new(LocalJournal::new(Arc::clone(&self.services.writer), last, 0)));
+        self.journal = Some(Box::new(LocalJournal::new(writer, last, 0)));
         self.log_base_bytes = bytes;
         self.snapshot_at_bytes = 0;
         Ok(())
@@ -384,24 +405,48 @@ impl Executor {
         }
     }
 
-    /// DEBUG LOADAOF: drops the state and builds it again from snapshot and log.
-    fn rebuild(&mut self) -> Result<(), String> {
+    /// Drops the state and builds it again from snapshot and log, up to what is released: DEBUG LOADAOF, and a leader that was
+    /// deposed.
+    pub(super) fn rebuild(&mut self) -> Result<(), String> {
+        let started = std::time::Instant::now();
+        let home = self.home()?;
         let Some(journal) = &mut self.journal else { return Ok(()) };
-        journal.flush()?;
         let mut fresh = self.engine.empty_copy();
-        let dir = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
+        let loaded = crate::recovery::load_snapshot(&home, &self.services.snapshot_file, &mut fresh)
             .map_err(|error| error.to_string())?;
-        let seq = crate::recovery::load_snapshot(&dir, &self.services.snapshot_file, &mut fresh)
-            .map_err(|error| error.to_string())?
-            .and_then(|loaded| loaded.seq)
-            .unwrap_or(0);
-        journal.replay(seq + 1, &mut |_, payload| {
+        let aux = loaded.map(|loaded| loaded.aux).unwrap_or_default();
+        let mut batches = 0u64;
+        journal.replay(&aux, &mut |payload| {
+            batches += 1;
             fresh.apply(&mut self.host, payload).map_err(|error| error.to_string())
         })?;
         let last = fresh.shared.effects.newest_seq();
-        assert_eq!(last, self.engine.shared.effects.newest_seq(), "a rebuild ends where the state was");
-        self.engine.replace_dbs(fresh.keys.take_dbs());
+        assert_eq!(last, journal.released(), "a rebuild ends at what is released");
+        self.engine.restore(fresh.keys.take_dbs(), last, fresh.shared.now_ms);
+        self.released = last;
+        tracing::info!(
+            seq = last,
+            batches,
+            ms = started.elapsed().as_millis() as u64,
+            "the state was built again"
+        );
         Ok(())
+    }
+
+    /// Has something been executed that is not safe yet?
+    pub(super) fn has_unreleased(&self) -> bool {
+        self.journal.is_some() && self.released < self.engine.shared.effects.newest_seq()
+    }
+
+    /// DEBUG LOADAOF.
+    fn reload_log(&mut self) -> Result<(), String> {
+        match &mut self.journal {
+            None => return Ok(()),
+            // A cluster's log is read as far as it is committed, which is on disk.
+            Some(_) if self.cluster.is_some() => {}
+            Some(journal) => journal.flush()?,
+        }
+        self.rebuild()
     }
 
     /// DEBUG RELOAD: through the dump format and back.
@@ -417,7 +462,9 @@ impl Executor {
             if let Some(journal) = &mut self.journal {
                 journal.flush()?;
             }
-            snapshots::write(&dir, &self.services.snapshot_file, snapshot, compress, || Ok(()))?;
+            let position =
+                self.journal.as_mut().and_then(|journal| journal.position(snapshot.seq)).unwrap_or_default();
+            snapshots::write(&dir, &self.services.snapshot_file, snapshot, compress, || Ok(position))?;
         }
         let options = rdb::LoadOptions {
             databases: self.engine.keys.dbs().len(),
@@ -436,7 +483,8 @@ impl Executor {
         }
         let config = &self.engine.shared.config;
         let flags = if signal == SIGINT { config.shutdown_on_sigint } else { config.shutdown_on_sigterm };
-        let save = flags.save || (!flags.nosave && !config.save.is_empty());
+        // A node of a cluster has its log; a long snapshot would only keep it away.
+        let save = flags.save || (!flags.nosave && !config.save.is_empty() && self.cluster.is_none());
         self.begin_shutdown(None, save, flags.force);
     }
 
@@ -446,6 +494,9 @@ impl Executor {
         let mut clients = self.shutdown.take().map_or_else(Vec::new, |earlier| earlier.clients);
         clients.extend(client);
         self.shutdown = Some(Shutdown { clients, save, force, snapshot_started: false });
+        if self.can_hand_over() {
+            self.begin_hand_over(None, None);
+        }
         // What is written now would have to become safe as well, and so on.
         self.engine.shared.pause.stopping = true;
         // Woken at once; the snapshot and the journal wake it later.
@@ -465,8 +516,16 @@ impl Executor {
 
     /// Goes on with a shutdown. `Some` when everything is safe.
     pub(super) fn poll_shutdown(&mut self) -> Option<Exit> {
+        self.shutdown.as_ref()?;
+        let handing_over = self.cluster.as_ref().is_some_and(Cluster::is_handing_over);
+        if handing_over {
+            // It has a time limit: what could not be committed by then was never acknowledged.
+            return None;
+        }
+        let unreleased = self.has_unreleased();
+        // A leader that could hand over to nobody in time has lost its quorum: what is in flight was never acknowledged.
+        let pending = unreleased && !self.can_hand_over();
         let shutdown = self.shutdown.as_mut()?;
-        let pending = self.released < self.engine.shared.effects.newest_seq() && self.journal.is_some();
         // With FORCE a full disk, which releases nothing, does not keep the process.
         if pending && !shutdown.force {
             if self.engine.shared.write_refusal.is_some() {
@@ -474,7 +533,7 @@ impl Executor {
             }
             return None;
         }
-        if shutdown.save && !pending {
+        if shutdown.save && !unreleased {
             if self.snapshots.running() {
                 return None;
             }

@@ -30,6 +30,10 @@ const WRITE_BYTES_PER_TURN: usize = 1 << 20;
 const READ_BYTES_PER_TURN_IN_ALL: u64 = 64 << 20;
 /// Requests executed for one connection in one turn.
 const REQUESTS_PER_TURN: usize = 16 * 1024;
+/// Batches of the leader applied in one turn, in bytes, so that clients are looked at in between.
+const APPLY_BYTES_PER_TURN: usize = 4 << 20;
+/// What a batch counts for beside its bytes.
+const APPLY_BYTES_EACH: usize = 256;
 /// Arguments for which there is always room.
 const ARGS_KEPT: usize = 4096;
 /// Microseconds of active expiry in one cron at `active-expire-effort` 1: a quarter of the time, as in Redis.
@@ -126,6 +130,7 @@ impl Executor {
         self.engine.tick(&mut attending!(self));
         self.serve_resumed();
         self.append();
+        self.observe_cluster();
         if !self.host.requests.is_empty() || self.host.background_save {
             self.handle_requests();
         }
@@ -134,6 +139,7 @@ impl Executor {
         }
         self.observe_journal();
         self.flush_all();
+        self.poll_hand_over();
         if let Some(trash) = self.engine.take_trash() {
             // Without the other thread the values are dropped here, which is only slower.
             let _ = self.services.trash.send(trash);
@@ -158,10 +164,22 @@ impl Executor {
 
     /// Takes note of what the journal has released, and of its troubles.
     fn observe_journal(&mut self) {
-        let Some(journal) = &mut self.journal else { return };
-        let released = journal.released();
-        while let Some(event) = journal.poll() {
+        let mut applied_bytes = 0;
+        while let Some(event) = self.journal.as_mut().and_then(|journal| journal.poll()) {
             match event {
+                Event::Apply(batch) => {
+                    self.apply(&batch);
+                    applied_bytes += batch.len() + APPLY_BYTES_EACH;
+                    if applied_bytes > APPLY_BYTES_PER_TURN {
+                        // The rest waits for the next turn, which is now.
+                        self.ready.wake();
+                        break;
+                    }
+                }
+                Event::Lead { term } => self.lead(term),
+                Event::Lost { term, cause, unreleased } => self.lose(term, &cause, unreleased),
+                Event::Install { received, done } => self.install(*received, done),
+                Event::SnapshotWanted => self.snapshot_wanted(),
                 Event::Full => {
                     tracing::error!("no space left for the log: writes are refused until there is");
                     self.engine.shared.write_refusal =
@@ -178,11 +196,25 @@ impl Executor {
                 }
             }
         }
+        let Some(journal) = &mut self.journal else { return };
+        let released = journal.released();
         self.answer_synced();
         if released > self.released {
             self.released = released;
             self.engine.set_released(released);
             self.flush_held();
+        }
+    }
+
+    /// Applies a batch of the leader.
+    fn apply(&mut self, batch: &[u8]) {
+        if let Err(error) = self.engine.apply(&mut self.host, batch) {
+            // The same batch was executed elsewhere: this state is not that one. Stopped is better than wrong.
+            tracing::error!("a committed batch cannot be applied, stopping at once: {error}");
+            std::process::abort();
+        }
+        if let Some(trash) = self.engine.take_trash() {
+            let _ = self.services.trash.send(trash);
         }
     }
 
@@ -496,6 +528,10 @@ impl Executor {
             self.list_for_flush(slot);
         }
         self.slots = slots;
+        if !self.may_send() {
+            // They stay on the list; the journal wakes the executor when it may speak again.
+            return;
+        }
         let mut flush = std::mem::take(&mut self.flush);
         for slot in flush.drain(..) {
             self.flush_one(slot);

@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use cairn_engine::effects::Batch;
+use cairn_engine::rdb::Aux;
 use cairn_storage::log::LogReader;
 use cairn_storage::writer::{LogWriter, WriterState};
 
-use super::{ApplyBatch, Event, Figures, Journal, Retention};
+use super::{ApplyBatch, AuxFields, Event, Figures, Journal, Retention, purgeable};
 
 /// Batches become log entries; an entry's index is the batch's sequence number.
 pub struct LocalJournal {
@@ -75,25 +75,12 @@ impl Journal for LocalJournal {
         self.writer.queued_bytes()
     }
 
+    fn position(&mut self, seq: u64) -> Option<AuxFields> {
+        (self.released() >= seq).then(Vec::new)
+    }
+
     fn compact(&mut self, seq: u64, retention: Retention) {
-        let reader = self.reader();
-        let segments = self.writer.segments();
-        let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
-        let mut upto = 0;
-        for segment in &segments {
-            let old = retention.seconds == 0
-                || reader
-                    .modified(segment)
-                    .ok()
-                    .and_then(|at| SystemTime::now().duration_since(at).ok())
-                    .is_some_and(|age| age > Duration::from_secs(retention.seconds));
-            // A segment goes when the snapshot covers it and it is beyond what retention keeps.
-            if segment.last_index > seq || (total <= retention.bytes && !(retention.seconds > 0 && old)) {
-                break;
-            }
-            total -= segment.bytes;
-            upto = segment.last_index;
-        }
+        let upto = purgeable(&self.reader(), seq, retention);
         if upto > 0 {
             self.writer.purge(upto);
         }
@@ -103,12 +90,16 @@ impl Journal for LocalJournal {
         self.writer.flush_and_sync().map_err(|error| error.to_string())
     }
 
-    fn replay(&self, from: u64, apply: &mut ApplyBatch<'_>) -> Result<(), String> {
-        for entry in self.reader().read(from).map_err(|error| error.to_string())? {
+    fn replay(&self, after: &Aux, apply: &mut ApplyBatch<'_>) -> Result<(), String> {
+        for entry in self.reader().read(after.seq.unwrap_or(0) + 1).map_err(|error| error.to_string())? {
             let entry = entry.map_err(|error| error.to_string())?;
-            apply(entry.index, &entry.payload)?;
+            apply(&entry.payload)?;
         }
         Ok(())
+    }
+
+    fn adopt(&mut self, _snapshot: &Aux) -> Result<(), String> {
+        Err("a single node has no leader".to_owned())
     }
 
     fn figures(&self) -> Figures {
@@ -116,6 +107,7 @@ impl Journal for LocalJournal {
         Figures {
             appended: self.appended,
             released: self.released,
+            full: matches!(self.state, WriterState::Full { .. }),
             synced: progress.synced,
             syncs: progress.syncs,
             last_sync_us: progress.last_sync_us,
