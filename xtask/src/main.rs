@@ -52,6 +52,11 @@ enum Command {
         #[arg(last = true)]
         pytest: Vec<String>,
     },
+    /// Client libraries with their default settings follow a failover; further arguments go to pytest
+    Clients {
+        #[arg(last = true)]
+        pytest: Vec<String>,
+    },
     /// The crash tests, at greater length than verify runs them
     Crash {
         /// Random histories for each test with the simulated disk
@@ -154,6 +159,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Fix => fix(),
         Command::Golden { filter, target, bless } => golden(filter, target, bless),
         Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
+        Command::Clients { pytest } => clients(&mut Steps::new(), &pytest),
         Command::Crash { seeds, rounds } => crash(&seeds, &rounds),
         Command::ClusterTest { scenarios, rounds, seed, list } => {
             cluster_test(&scenarios, rounds.as_deref(), &seed, list)
@@ -250,6 +256,20 @@ fn use_cases(steps: &mut Steps, target: Target, pytest: &[String]) -> anyhow::Re
         command.env("CAIRN_SERVER_BIN", tools::target_dir().join("debug").join("cairn-server"));
     }
     steps.run("use cases", command, "the failures are above")
+}
+
+fn clients(steps: &mut Steps, pytest: &[String]) -> anyhow::Result<()> {
+    build_server(steps)?;
+    let mut command = tools::ensure_python()?;
+    command.args(["-m", "pytest", "--quiet", "-rs", "tests/clients"]).args(pytest);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    if let Some(modules) = tools::ensure_ioredis()? {
+        command.env("IOREDIS_MODULES", modules);
+    }
+    if std::env::var_os("CAIRN_SERVER_BIN").is_none() {
+        command.env("CAIRN_SERVER_BIN", tools::target_dir().join("debug").join("cairn-server"));
+    }
+    steps.run("client libraries", command, "the failures are above")
 }
 
 /// The power cut at every write and sync of a simulated disk, damage at every byte, real processes killed.

@@ -44,6 +44,27 @@ pub fn ensure_python() -> anyhow::Result<Command> {
     Ok(Command::new(python))
 }
 
+/// A `node_modules` in the target directory that has ioredis; `None` where npm is missing, which is said.
+pub fn ensure_ioredis() -> anyhow::Result<Option<PathBuf>> {
+    let prefix = target_dir().join("npm");
+    let modules = prefix.join("node_modules");
+    if !modules.join("ioredis").is_dir() {
+        if !succeeds(Command::new("npm").arg("--version")) {
+            println!("    npm is missing: ioredis is left out");
+            return Ok(None);
+        }
+        println!("    installing ioredis into {}", prefix.display());
+        std::fs::create_dir_all(&prefix)?;
+        let npm = Command::new("npm")
+            .args(["install", "--silent", "--no-audit", "--no-fund", "ioredis", "--prefix"])
+            .arg(&prefix)
+            .status()?;
+        ensure!(npm.success(), "npm cannot install ioredis; is the registry reachable?");
+    }
+    // Programs elsewhere look there.
+    Ok(Some(modules.canonicalize()?))
+}
+
 /// Whether `cargo nextest` is there.
 pub fn has_nextest() -> bool {
     succeeds(&mut cargo(&["nextest", "--version"]))
