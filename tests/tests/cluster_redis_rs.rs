@@ -1,0 +1,103 @@
+//! redis-rs with its default settings, while the leader is killed: a plain client, a cluster client, Sentinel.
+//!
+//! redis-rs does not connect again by itself: a plain `Connection` that broke stays broken and the application asks its
+//! `Client` for another, as its manual shows.
+
+use std::time::{Duration, Instant};
+
+use cairn_tests::cluster::group::{Cluster, Plan, SETTLE_LIMIT};
+use redis::sentinel::{SentinelClient, SentinelServerType};
+use redis::{Commands, RedisError, RedisResult};
+
+/// From the kill to the first write of the same client.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(15);
+/// Writes before the kill, and after it.
+const WRITES: usize = 100;
+
+/// Writes numbers, kills the leader, writes on until as many are acknowledged again; everything acknowledged is there.
+fn follow(cluster: &mut Cluster, mut write: impl FnMut(u64) -> RedisResult<()>) {
+    let (mut acknowledged, mut killed): (Vec<u64>, Option<Instant>) = (Vec::new(), None);
+    let mut resumed = None;
+    for n in 1.. {
+        if killed.is_none() && acknowledged.len() == WRITES {
+            let leader = cluster.wait("a leader", SETTLE_LIMIT, Cluster::leader).unwrap();
+            cluster.nodes[leader].kill();
+            killed = Some(Instant::now());
+        }
+        match (write(n), killed) {
+            (Ok(()), _) => acknowledged.push(n),
+            (Err(error), None) => panic!("nothing has happened yet: {error}"),
+            (Err(error), Some(killed)) => {
+                assert!(killed.elapsed() < FOLLOW_LIMIT, "the client does not find the leader: {error}");
+                assert!(is_reconnect(&error), "more than a reconnect: {error:?}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        if acknowledged.len() == WRITES + 1 && resumed.is_none() {
+            resumed = killed.map(|killed| killed.elapsed());
+        }
+        if acknowledged.len() == 2 * WRITES {
+            break;
+        }
+    }
+    println!("resumed after {resumed:?}");
+    let leader = cluster.await_leader(SETTLE_LIMIT).unwrap();
+    let mut connection = plain(cluster, leader).get_connection().unwrap();
+    let keys: Vec<String> = acknowledged.iter().map(|n| format!("key:{n}")).collect();
+    let values: Vec<Option<u64>> = connection.mget(keys).unwrap();
+    let expected: Vec<Option<u64>> = acknowledged.into_iter().map(Some).collect();
+    assert_eq!(values, expected);
+}
+
+/// What an application has to expect of a server that goes away.
+fn is_reconnect(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_connection_dropped()
+        || error.is_timeout()
+        || error.is_cluster_error()
+        || error.is_unrecoverable_error()
+}
+
+fn plain(cluster: &Cluster, node: usize) -> redis::Client {
+    redis::Client::open(url(cluster, node)).expect("the address is good")
+}
+
+fn url(cluster: &Cluster, node: usize) -> String {
+    format!("redis://{}", cluster.nodes[node].addr)
+}
+
+#[test]
+fn a_plain_client_of_a_follower() {
+    let mut cluster = Cluster::start(&Plan::default()).unwrap();
+    let leader = cluster.leader().unwrap();
+    let client = plain(&cluster, (leader + 1) % 3);
+    let mut connection = None;
+    follow(&mut cluster, |n| {
+        let mut open = match connection.take() {
+            Some(open) => open,
+            None => client.get_connection()?,
+        };
+        let written = open.set(format!("key:{n}"), n);
+        // One that broke is not used again.
+        connection = redis::ConnectionLike::is_open(&open).then_some(open);
+        written
+    });
+}
+
+#[test]
+fn a_cluster_client() {
+    let mut cluster = Cluster::start(&Plan::default()).unwrap();
+    let nodes: Vec<String> = (0..3).map(|node| url(&cluster, node)).collect();
+    let client = redis::cluster::ClusterClient::new(nodes).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    follow(&mut cluster, |n| connection.set(format!("key:{n}"), n));
+}
+
+#[test]
+fn sentinel() {
+    let mut cluster = Cluster::start(&Plan::default()).unwrap();
+    let nodes: Vec<String> = (0..3).map(|node| url(&cluster, node)).collect();
+    let mut client =
+        SentinelClient::build(nodes, "mymaster".to_owned(), None, SentinelServerType::Master).unwrap();
+    follow(&mut cluster, |n| client.get_connection()?.set(format!("key:{n}"), n));
+}
