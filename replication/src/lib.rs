@@ -38,3 +38,6 @@ pub mod transport;
 pub mod types;
 
 pub use applied::Wake;
+
+#[cfg(test)]
+mod tests;

@@ -83,8 +83,9 @@ fn stored(index: u64) -> u64 {
 }
 
 impl Opened {
-    /// Looks at a log that has been opened.
-    pub fn new(log: &Log, recovered: &Recovered) -> Result<Opened, LogError> {
+    /// Looks at a log that has been opened. `snapshot` is the last entry of the snapshot that the state starts from: the log
+    /// may have been purged up to just there before it became Raft's, or to make up for a crash.
+    pub fn new(log: &Log, recovered: &Recovered, snapshot: Option<LogId>) -> Result<Opened, LogError> {
         let corrupt = |what: String| LogError::Io {
             doing: "read the vote in",
             file: "log".into(),
@@ -95,6 +96,13 @@ impl Opened {
             None => HardState::default(),
         };
         let restarted = hard.restarted.map(|(term, index)| log_id(term, index));
+        let ends_at = |id: &LogId, number: u64| stored(id.index) == number;
+        let restarted = match snapshot.filter(|last| ends_at(last, recovered.purged)) {
+            Some(snapshot) => {
+                restarted.filter(|restarted| restarted.index > snapshot.index).or(Some(snapshot))
+            }
+            None => restarted,
+        };
         let id_of = |number: u64| -> Result<LogId, LogError> {
             let entry = log
                 .read(number)?
@@ -107,7 +115,7 @@ impl Opened {
         let purged = match (restarted, recovered.purged) {
             _ if unfinished.is_some() => unfinished,
             (_, 0) => None,
-            (Some(restarted), purged) if stored(restarted.index) == purged => Some(restarted),
+            (Some(restarted), purged) if ends_at(&restarted, purged) => Some(restarted),
             _ if !empty => Some(id_of(recovered.first_index)?),
             (_, purged) => {
                 return Err(corrupt(format!(
@@ -138,14 +146,6 @@ impl Opened {
     pub fn last(&self) -> Option<LogId> {
         self.state.last
     }
-}
-
-/// Begins the log of a group on a log that a single node has used: everything so far is replaced by a snapshot of the state
-/// after `last`. The snapshot is durable. A crash in between leaves the log as it was, or a log that [`Opened`] understands.
-pub fn begin_group(log: &mut Log, last: LogId) -> Result<(), LogError> {
-    let hard = HardState { vote: None, restarted: Some((term_of(&last), last.index)) };
-    log.save_vote(&hard.encode())?;
-    log.purge(stored(last.index))
 }
 
 impl HardState {

@@ -37,6 +37,9 @@ const CHANGE_MAX: Duration = Duration::from_secs(30);
 /// How often the world is looked at while waiting for something that nobody announces.
 const POLL: Duration = Duration::from_millis(20);
 
+/// No node has this id.
+const NOBODY: NodeId = 0;
+
 type Metrics = RaftMetrics<TypeConfig>;
 type Change = ChangeMembers<NodeId, Peer>;
 
@@ -306,12 +309,12 @@ impl Members {
                 return Ok(());
             }
         }
-        // Nobody takes it. A vote for itself in the next term, as before an election, ends this one. It is not bound by the
-        // promises made to this leader: it is this leader that ends them.
+        // Nobody takes it. A vote for nobody in the next term ends this one. It is not bound by the promises made to this
+        // leader: it is this leader that ends them.
         tracing::info!(term, "giving the term up, with nobody to take over");
         let limit = Instant::now() + self.timing.election_max * 2;
         while self.shared.lease.leading() == Some(term) && Instant::now() < limit {
-            let vote = Vote::new(term + 1, self.shared.id);
+            let vote = Vote::new(term + 1, NOBODY);
             let request =
                 VoteRequest { leadership_transfer: true, ..VoteRequest::new(vote, self.store.last()) };
             self.raft.vote(request).await.map_err(|error| error.to_string())?;

@@ -160,10 +160,13 @@ impl Node {
                     None => return,
                 };
                 let limit = deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(1));
-                let _ = tokio::time::timeout_at(limit, due.notified()).await;
+                let called = tokio::time::timeout_at(limit, due.notified()).await.is_ok();
+                if !called && deadline.is_none() {
+                    continue;
+                }
                 tokio::time::sleep(disk_delay()).await;
                 match writer.upgrade() {
-                    Some(writer) => while writer.turn() {},
+                    Some(writer) => drop(writer.turn()),
                     None => return,
                 }
             }
@@ -186,7 +189,8 @@ fn prepare<T: Transport>(
     log_news: Arc<Notify>,
     writer: impl FnOnce(Log, SyncPolicy) -> LogWriter,
 ) -> Result<Parts<T>, LogError> {
-    let opened = Opened::new(&options.log, &options.recovered)?;
+    let snapshot = options.snapshot.as_ref().and_then(|taken| taken.meta.last_log_id);
+    let opened = Opened::new(&options.log, &options.recovered, snapshot)?;
     let writer = Arc::new(writer(options.log, options.policy));
     let (proposals, proposed) = Proposals::new();
     let (requests, requested) = mpsc::unbounded_channel();
@@ -254,6 +258,8 @@ fn config(timing: &Timing, may_elect: bool) -> Config {
         // A restarted leader takes a new term, or it would go on with proposals that it has forgotten.
         enable_leader_restore: Some(false),
         enable_elect: may_elect,
+        // Under `everysec` and `no` a loss of power takes the end of a follower's log; that must not stop the leader.
+        allow_log_reversion: Some(true),
         backoff: format!("{0}ms {0}ms {0}ms", ms(timing.heartbeat).max(1)),
         ..Config::default()
     }
@@ -282,10 +288,11 @@ async fn serve<T: Transport>(parts: Parts<T>) -> Result<(), String> {
     let raft = Raft::new(shared.id, Arc::new(config), transport.factory(), store.clone(), machine).await;
     let raft = raft.map_err(|error| error.to_string())?;
 
-    let others = {
-        let voters: Vec<NodeId> = raft.voter_ids().collect();
-        voters.iter().any(|&voter| voter != shared.id)
-    };
+    // From the log, through openraft's own loop: what it publishes may not be there yet.
+    let me = shared.id;
+    let others =
+        raft.with_raft_state(move |state| state.membership_state.effective().voter_ids().any(|id| id != me));
+    let others = others.await.map_err(|error| error.to_string())?;
     shared.started.store(true, Ordering::SeqCst);
     let pause = VotePause::at_start(has_voted, others, timing.election_max);
     let members = Arc::new(Members::new(Arc::clone(&shared), raft.clone(), store, timing));
@@ -467,4 +474,19 @@ impl Shared {
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
     }
+}
+
+/// A log store and a state machine without openraft.
+#[cfg(test)]
+pub(crate) fn prepare_for_test<T: Transport>(
+    options: Options,
+    transport: T,
+) -> (Handle, LogStore, StateMachine) {
+    let log_news = Arc::new(Notify::new());
+    let notify = notifier(&log_news);
+    let parts = prepare(options, transport, log_news, |log, policy| LogWriter::start(log, policy, notify));
+    let parts = parts.expect("a new log can be opened");
+    let store = LogStore::new(Arc::clone(&parts.shared.writer), parts.opened);
+    let machine = StateMachine::new(Arc::clone(&parts.shared));
+    (Handle { shared: parts.shared }, store, machine)
 }

@@ -86,14 +86,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     /// When a follower needs a snapshot there is one already, for nothing is purged that none covers. So `force` means that
     /// there is none at all; otherwise the executor has just written one.
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
-        let wanted = self.last.map(|last| last.index).filter(|_| force);
-        let newest = self.shared.snapshots.newest().and_then(|taken| taken.meta.last_log_id);
-        match wanted {
-            Some(_) if newest.map(|id| id.index) < wanted => {
-                self.shared.applied.push(Applied::SnapshotWanted)
-            }
-            None if newest.is_none() => return None,
-            _ => {}
+        let newest = self.shared.snapshots.newest().map(|taken| taken.meta.last_log_id);
+        if !force {
+            return newest.map(|_| SnapshotBuilder { shared: Arc::clone(&self.shared), wanted: None });
+        }
+        let wanted = self.last.map(|last| last.index);
+        if newest.is_none_or(|newest| newest < self.last) {
+            self.shared.applied.push(Applied::SnapshotWanted);
         }
         Some(SnapshotBuilder { shared: Arc::clone(&self.shared), wanted })
     }
