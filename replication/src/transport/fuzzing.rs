@@ -33,8 +33,8 @@ const PIPE_LEN: usize = 64 * 1024;
 /// A peer that shakes hands, asks for a vote, sends an entry, and begins a snapshot of nine bytes of which it sends some.
 pub const SAMPLE: &[u8] = b"\x01\
     \0\x06\0\x06\x05\x01\x01\0\0\
-    \x01\x11\0\x0a\0\0\0\x01\x01\x01\x01\0\0\x01\x01\x01\x03abc\
-    \0\x09\0\x0a\x01\x01\x01\0\0\0\0\x09\
+    \x01\x11\0\x09\0\0\0\x01\x01\x01\x01\0\0\x01\x01\x04\x01abc\
+    \0\x0a\0\x0a\x01\x01\x01\0\0\x02\0\0\x09\
     \0\x02\0\x0b\0\
     \x02\x0b\0\0\0\0\0\0\0\0\0xyz\
     \0\x02\0\x0c\0";

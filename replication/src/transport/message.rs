@@ -1,23 +1,21 @@
 //! What nodes say to each other, and how it is encoded.
 //!
 //! Everything short is one [`Control`], encoded by bincode. Entries and snapshots are long: their bytes go raw behind a short head, so
-//! that they are neither encoded nor copied on the way.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! that they are neither encoded nor copied on the way. Entries are as in the log.
 
 use bincode::config::{self, Config};
 use bincode::{Decode, Encode};
 use bytes::{Buf, Bytes};
 use openraft::raft::{StreamAppendError, TransferLeaderError};
 use openraft::vote::leader_id_std::{CommittedLeaderId, LeaderId};
-use openraft::{EntryPayload, Membership as Members};
 
 use super::frame::{Kind, Message, Parts};
 use crate::admin::{
     AppendEntriesRequest, Appended, Joiner, PeerInfo, PeerState, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use crate::types::{Entry, LogId, Membership, NodeId, Peer, Proposal, SnapshotMeta, Vote};
+use crate::entry;
+use crate::types::{LogId, Membership, NodeId, Peer, SnapshotMeta, Vote};
 
 /// Longest encoding of a [`Control`], and of the head of a message with entries.
 /// Enough for some hundred thousand entries; a stranger is held to less by the length of its frames.
@@ -172,16 +170,10 @@ pub struct WireVoteRequest {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct WireMembers {
-    configs: Vec<BTreeSet<NodeId>>,
-    nodes: BTreeMap<NodeId, Peer>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct WireMeta {
     last: Option<WireLogId>,
     membership_at: Option<WireLogId>,
-    members: WireMembers,
+    members: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -208,10 +200,8 @@ pub enum MessageError {
     Short,
     #[error("entries of a message do not follow on what it says they follow on")]
     Order,
-    #[error("an entry of unknown kind {0}")]
-    EntryKind(u8),
-    #[error("a membership that is none: {0}")]
-    Membership(String),
+    #[error("{0}")]
+    Content(#[from] std::io::Error),
     #[error("a message ({0:?}) that does not belong here")]
     Unexpected(Kind),
 }
@@ -265,44 +255,32 @@ struct AppendHead {
 #[derive(Encode, Decode)]
 struct EntryHead {
     term: u64,
-    kind: u8,
     len: u64,
 }
 
-const BLANK: u8 = 0;
-const BATCH: u8 = 1;
-const MEMBERSHIP: u8 = 2;
-
 /// The parts of a message with entries. `session` tells the streams of one connection apart.
 pub fn encode_append(session: u64, request: &AppendEntriesRequest) -> Vec<Bytes> {
-    let bodies: Vec<(u8, Bytes)> = request.entries.iter().map(body_of).collect();
+    let bodies: Vec<(Bytes, Bytes)> = request.entries.iter().map(entry::encode).collect();
+    let heads = request.entries.iter().zip(&bodies).map(|(entry, (kind, body))| EntryHead {
+        term: entry.log_id.leader_id.term,
+        len: (kind.len() + body.len()) as u64,
+    });
     let head = AppendHead {
         session,
         vote: (&request.vote).into(),
         prev: request.prev_log_id.as_ref().map(Into::into),
         commit: request.leader_commit.as_ref().map(Into::into),
-        entries: (request.entries.iter().zip(&bodies))
-            .map(|(entry, (kind, body))| EntryHead {
-                term: entry.log_id.leader_id.term,
-                kind: *kind,
-                len: body.len() as u64,
-            })
-            .collect(),
+        entries: heads.collect(),
     };
     let head = encode(&head);
     let mut parts = Parts::default();
     parts.copy(&(head.len() as u32).to_le_bytes());
     parts.copy(&head);
-    bodies.iter().for_each(|(_, body)| parts.share(body));
-    parts.finish()
-}
-
-fn body_of(entry: &Entry) -> (u8, Bytes) {
-    match &entry.payload {
-        EntryPayload::Blank => (BLANK, Bytes::new()),
-        EntryPayload::Normal(Proposal(batch)) => (BATCH, batch.clone()),
-        EntryPayload::Membership(members) => (MEMBERSHIP, encode(&WireMembers::from(members))),
+    for (kind, body) in &bodies {
+        parts.copy(kind);
+        parts.share(body);
     }
+    parts.finish()
 }
 
 /// The session and the request; its entries are slices of `payload`.
@@ -321,13 +299,7 @@ pub fn decode_append(mut payload: Bytes) -> Result<(u64, AppendEntriesRequest), 
         }
         let body = payload.split_to(len);
         let index = first.checked_add(n as u64).ok_or(MessageError::Order)?;
-        let payload = match entry.kind {
-            BLANK if len == 0 => EntryPayload::Blank,
-            BATCH => EntryPayload::Normal(Proposal(body)),
-            MEMBERSHIP => EntryPayload::Membership(decode::<WireMembers>(&body)?.try_into()?),
-            kind => return Err(MessageError::EntryKind(kind)),
-        };
-        entries.push(Entry { log_id: WireLogId { term: entry.term, index }.into(), payload });
+        entries.push(entry::decode(WireLogId { term: entry.term, index }.into(), &body)?);
     }
     if !payload.is_empty() {
         return Err(MessageError::Surplus);
@@ -488,30 +460,12 @@ impl From<WireAppended> for Appended {
     }
 }
 
-impl From<&Members<NodeId, Peer>> for WireMembers {
-    fn from(members: &Members<NodeId, Peer>) -> WireMembers {
-        WireMembers {
-            configs: members.get_joint_config().clone(),
-            nodes: members.nodes().map(|(id, peer)| (*id, peer.clone())).collect(),
-        }
-    }
-}
-
-impl TryFrom<WireMembers> for Members<NodeId, Peer> {
-    type Error = MessageError;
-
-    fn try_from(members: WireMembers) -> Result<Self, MessageError> {
-        Members::new(members.configs, members.nodes)
-            .map_err(|error| MessageError::Membership(error.to_string()))
-    }
-}
-
 impl From<&SnapshotMeta> for WireMeta {
     fn from(meta: &SnapshotMeta) -> WireMeta {
         WireMeta {
             last: meta.last_log_id.as_ref().map(Into::into),
             membership_at: meta.last_membership.log_id().as_ref().map(Into::into),
-            members: meta.last_membership.membership().into(),
+            members: entry::encode_members(meta.last_membership.membership()),
         }
     }
 }
@@ -522,7 +476,10 @@ impl TryFrom<WireMeta> for SnapshotMeta {
     fn try_from(meta: WireMeta) -> Result<Self, MessageError> {
         Ok(SnapshotMeta {
             last_log_id: meta.last.map(Into::into),
-            last_membership: Membership::new(meta.membership_at.map(Into::into), meta.members.try_into()?),
+            last_membership: Membership::new(
+                meta.membership_at.map(Into::into),
+                entry::decode_members(&meta.members)?,
+            ),
         })
     }
 }
@@ -536,7 +493,10 @@ impl From<Joiner> for Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{Entry, Proposal};
+    use openraft::EntryPayload;
     use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn entry(index: u64, payload: EntryPayload<Proposal, NodeId, Peer>) -> Entry {
         Entry { log_id: WireLogId { term: 3, index }.into(), payload }
@@ -547,7 +507,7 @@ mod tests {
     }
 
     fn request() -> AppendEntriesRequest {
-        let members = Members::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, Peer::default())]))
+        let members = entry::Members::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, Peer::default())]))
             .expect("every voter has an address");
         AppendEntriesRequest {
             vote: WireVote { term: 3, node: 1, committed: true }.into(),
@@ -569,7 +529,7 @@ mod tests {
         assert_eq!(session, 9);
         assert_eq!(format!("{decoded:?}"), format!("{request:?}"));
         let batches =
-            |request: &AppendEntriesRequest| request.entries.iter().map(body_of).collect::<Vec<_>>();
+            |request: &AppendEntriesRequest| request.entries.iter().map(entry::encode).collect::<Vec<_>>();
         assert_eq!(batches(&decoded), batches(&request));
     }
 
