@@ -143,8 +143,16 @@ async fn serve(stream: DuplexStream) {
 fn peers(net: Arc<dyn Net>) -> Peers {
     let snapshots = SnapshotDir::open(Arc::new(SimDisk::new(0)), Path::new("snapshots"));
     let snapshots = snapshots.expect("an empty disk can be written to");
-    let silence = Duration::from_secs(1);
-    Peers::new(net, Options { listen: vec![], port: 0, secret: None, tls: None, silence, snapshots })
+    let options = Options {
+        listen: vec![],
+        port: 0,
+        secret: None,
+        tls: None,
+        silence: Duration::from_secs(1),
+        snapshots,
+        snapshot_file: "dump.rdb".to_owned(),
+    };
+    Peers::new(net, options)
 }
 
 /// A network of the connections that were put into it.
@@ -219,5 +227,30 @@ impl Inbound for Agreeing {
 
     fn join(&self, _joiner: Joiner) -> BoxFuture<'static, Result<(), String>> {
         Box::pin(async { Ok(()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_gets_past_the_decoders() {
+        let (mut rest, mut controls) = (&SAMPLE[1..], 0);
+        while let Some((&[kind, low, high], after)) = rest.split_first_chunk() {
+            let (payload, after) = after.split_at(usize::from(u16::from_le_bytes([low, high])));
+            rest = after;
+            let payload = Bytes::copy_from_slice(payload);
+            match kind {
+                0 => {
+                    let message = Message { kind: Kind::Control, number: 0, payload };
+                    Control::decode(&message).expect("a message");
+                    controls += 1;
+                }
+                1 => assert_eq!(decode_append(payload).expect("a message").1.entries.len(), 1),
+                _ => assert_eq!(decode_chunk(payload).expect("a message").1, "xyz"),
+            }
+        }
+        assert_eq!((controls, rest.len()), (4, 0));
     }
 }

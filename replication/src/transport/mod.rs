@@ -56,8 +56,10 @@ pub struct Options {
     /// A peer that shows no sign of life for so long while it is waited for is given up, and so is a connection that
     /// takes so long to be made. A sign of life is an answer, a word that it still works at one, or that it takes what is sent to it.
     pub silence: Duration,
-    /// Where snapshots that are received go.
+    /// Where snapshots that are received go,
     pub snapshots: SnapshotDir,
+    /// under the name that a start looks for, once they have been found good.
+    pub snapshot_file: String,
 }
 
 /// The peer transport over a [`Net`].
@@ -78,7 +80,7 @@ struct Shared {
 impl Peers {
     pub fn new(net: Arc<dyn Net>, mut options: Options) -> Peers {
         options.silence = options.silence.max(SILENCE_MIN);
-        let receiving = Receiving::new(options.snapshots.clone());
+        let receiving = Receiving::new(options.snapshots.clone(), options.snapshot_file.clone());
         let (inbound, lanes) = (OnceLock::new(), Lanes::default());
         Peers { shared: Arc::new(Shared { net, options, inbound, lanes, receiving }) }
     }

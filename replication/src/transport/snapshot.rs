@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_storage::snapshot::{SnapshotDir, SnapshotWriter, snapshot_name};
+use cairn_storage::snapshot::{SnapshotDir, SnapshotWriter};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -103,6 +103,8 @@ fn checksum(bytes: &[u8]) -> crc32fast::Hasher {
 #[derive(Clone)]
 pub struct Receiving {
     dir: SnapshotDir,
+    /// The name that it is to have.
+    file: String,
     partial: Arc<Mutex<Option<Partial>>>,
 }
 
@@ -124,8 +126,8 @@ pub struct Transfer {
 }
 
 impl Receiving {
-    pub fn new(dir: SnapshotDir) -> Receiving {
-        Receiving { dir, partial: Arc::default() }
+    pub fn new(dir: SnapshotDir, file: String) -> Receiving {
+        Receiving { dir, file, partial: Arc::default() }
     }
 
     /// Begins a transfer, or goes on with one. Returns how much is there, and its checksum.
@@ -140,9 +142,9 @@ impl Receiving {
             let mut slot = receiving.lock();
             let number = slot.as_ref().map_or(0, |partial| partial.transfer + 1);
             if slot.as_ref().is_none_or(|partial| (partial.log_id, partial.len) != (log_id, len)) {
-                // First away with the old one: it removes its file when dropped, and the names may be the same.
+                // First away with the old one: it removes its file when dropped, and the names are the same.
                 *slot = None;
-                let writer = receiving.create(log_id)?;
+                let writer = receiving.dir.create_received(&receiving.file)?;
                 let crc = crc32fast::Hasher::new();
                 *slot = Some(Partial { log_id, len, writer, crc, transfer: number, touched: now });
             }
@@ -161,11 +163,6 @@ impl Receiving {
         net.run_blocking(Box::new(move || {
             receiving.lock().take_if(|partial| now.duration_since(partial.touched) > KEPT);
         }))
-    }
-
-    fn create(&self, log_id: Option<LogId>) -> io::Result<SnapshotWriter> {
-        // Entries are numbered from 1 in the log's files and from 0 in Raft.
-        self.dir.create_received(&snapshot_name(log_id.map_or(0, |id| id.index.saturating_add(1))))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Partial>> {
@@ -188,7 +185,7 @@ impl Transfer {
             let (log_id, len) = (partial.log_id, partial.len);
             let (transfer, touched) = (partial.transfer, partial.touched);
             *slot = None;
-            let writer = receiving.create(log_id)?;
+            let writer = receiving.dir.create_received(&receiving.file)?;
             *slot = Some(Partial { log_id, len, writer, crc: crc32fast::Hasher::new(), transfer, touched });
             Ok(())
         })

@@ -293,6 +293,7 @@ pub fn options(id: NodeId) -> Options {
         tls: None,
         silence: Duration::from_secs(1),
         snapshots: SnapshotDir::open(disk, Path::new("snapshots")).expect("an empty disk"),
+        snapshot_file: "dump.rdb".to_owned(),
     }
 }
 
@@ -300,6 +301,7 @@ pub fn options(id: NodeId) -> Options {
 pub struct Started {
     pub peers: Peers,
     pub node: Arc<Node>,
+    pub snapshots: SnapshotDir,
     _serving: Running<io::Result<()>>,
 }
 
@@ -313,10 +315,11 @@ pub async fn start(net: Arc<dyn Net>, id: NodeId, options: Options) -> Started {
         met: Mutex::default(),
         heard: AtomicUsize::new(0),
     });
+    let snapshots = options.snapshots.clone();
     let peers = Peers::new(net, options);
     let serving = Running::start(peers.serve(Arc::new(Door(Arc::clone(&node)))));
     tokio::task::yield_now().await;
-    Started { peers, node, _serving: serving }
+    Started { peers, node, snapshots, _serving: serving }
 }
 
 /// Nodes 1 and 2.

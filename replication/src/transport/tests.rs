@@ -311,6 +311,7 @@ async fn a_snapshot_goes_on_where_the_connection_broke() {
     assert!(received.content == content, "it is not what was sent");
     received.file.flush().expect("a sound disk");
     assert_eq!(received.file.commit().expect("a sound disk"), content.len() as u64);
+    assert!(two.snapshots.map("dump.rdb").expect("it has its name") == content);
 }
 
 #[tokio::test(start_paused = true)]

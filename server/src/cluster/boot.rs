@@ -85,6 +85,7 @@ pub fn start(needs: &Needs<'_>, engine: &mut Engine, host: &mut dyn Host) -> Res
             tls: tls(config)?,
             silence: node_timeout,
             snapshots: snapshots.clone(),
+            snapshot_file: config.dbfilename.clone(),
         },
     );
     let waker = Arc::clone(ready);
