@@ -334,7 +334,7 @@ directives! {
     }
 
     Replication {
-        /// Refuse writes with fewer replicas; a single node has none, only 0 is accepted.
+        /// Refuse writes with fewer replicas; only 0: in a cluster a majority has every write, a single node has none.
         min_replicas_to_write: u32 = 0, Checked(int(0, INT), no_replicas), Live (alias "min-slaves-to-write");
         /// Seconds after which a replica does not count for `min-replicas-to-write`.
         min_replicas_max_lag: u32 = 10, int(0, INT), Live, NoEffect (alias "min-slaves-max-lag");
@@ -434,6 +434,6 @@ fn master_name(name: &String) -> Result<(), &'static str> {
 }
 
 fn no_replicas(wanted: &u32) -> Result<(), &'static str> {
-    const REFUSAL: &str = "a single node has no replicas, so that it would never accept a write";
+    const REFUSAL: &str = "only 0: a single node has no replicas, and in a cluster every write is on a majority of the nodes anyway";
     if *wanted > 0 { Err(REFUSAL) } else { Ok(()) }
 }

@@ -324,11 +324,11 @@ fn refusals_with_words_of_their_own() {
         "Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc \
          like the one shipped by default with the Redis source distribution",
     );
-    // Ours: Redis would take this, and then refuse every write of a node without replicas.
+    // Ours: Redis would take this.
     refused(
         "min-slaves-to-write",
         "1",
-        "a single node has no replicas, so that it would never accept a write",
+        "only 0: a single node has no replicas, and in a cluster every write is on a majority of the nodes anyway",
     );
     let mut config = Config::default();
     let error = config.set(&[(b"requirepass", b"\xff")], Origin::Remote).expect_err("not text");
