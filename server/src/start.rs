@@ -39,8 +39,8 @@ pub fn serve(
     Ok(runtime.block_on(executor.run()))
 }
 
-/// Everything up to the first turn.
-fn prepare(
+/// Everything up to the first turn. To be called within the runtime that will run the executor.
+pub fn prepare(
     mut config: Config,
     config_file: Option<PathBuf>,
     set_log_level: Box<dyn Fn(LogLevel)>,

@@ -51,6 +51,8 @@ pub struct ClientState {
     pub blocked: Option<Box<Blocked>>,
     pub reply_mode: ReplyMode,
     pub monitor: bool,
+    /// Its session is at another node, and subscribed there: the messages come through here.
+    pub listens_elsewhere: bool,
     pub no_evict: bool,
     pub no_touch: bool,
     /// READONLY: reads may be answered by a node that does not lead, from what it has by then.
@@ -235,6 +237,7 @@ impl ClientState {
             blocked: None,
             reply_mode: ReplyMode::On,
             monitor: false,
+            listens_elsewhere: false,
             no_evict: false,
             no_touch: false,
             readonly: false,
@@ -254,7 +257,11 @@ impl ClientState {
 
     /// Which limits it is under.
     pub fn class(&self) -> ClientClass {
-        if self.subscriptions.any() { ClientClass::PubSub } else { ClientClass::Normal }
+        if self.subscriptions.any() || self.listens_elsewhere {
+            ClientClass::PubSub
+        } else {
+            ClientClass::Normal
+        }
     }
 
     /// Must it say AUTH first?

@@ -11,8 +11,6 @@ use crate::host::LogLevel;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::notify::Class;
 
-/// Error codes counted in INFO errorstats; past it new codes are not added (a script can invent them).
-const ERROR_CODES_MAX: usize = 128;
 /// Bytes of the arguments repeated in the error for an unknown command.
 const UNKNOWN_ARGS_BYTES_MAX: usize = 128;
 /// A script or transaction is one entry of the journal, which has a largest length.
@@ -376,20 +374,14 @@ pub(crate) fn refuse_reply(cx: &mut Context<'_>, start: u64, error: &CommandErro
     cx.reply.out.truncate(start);
     let text = error.text();
     if !matches!(error, CommandError::Counted(_)) {
-        count_error(cx, &text);
+        cx.shared.stats.count_error(&text);
     }
     cx.reply.error(&text);
 }
 
 /// Counts an error reply by its code.
 pub(crate) fn count_error(cx: &mut Context<'_>, text: &[u8]) {
-    let stats = &mut cx.shared.stats;
-    stats.total_error_replies += 1;
-    let code = text.split(|&b| b == b' ').next().unwrap_or(b"ERR");
-    let code = String::from_utf8_lossy(code).into_owned();
-    if stats.errors.len() < ERROR_CODES_MAX || stats.errors.contains_key(&code) {
-        *stats.errors.entry(code).or_default() += 1;
-    }
+    cx.shared.stats.count_error(text);
 }
 
 /// After a command that need not wait: its reply, written since `start`, is dropped if CLIENT REPLY says so.

@@ -282,6 +282,24 @@ impl Engine {
         self.shared.serve_waits(host);
     }
 
+    /// Answers a client's command with an error in place of running it: the host knows why. A MULTI that it was to be part
+    /// of is spoilt.
+    pub fn refuse(&mut self, slot: Slot, error: &str) {
+        self.shared.stats.count_error(error.as_bytes());
+        let Some(client) = self.shared.client(slot) else { return };
+        if let Some(transaction) = &mut client.state.transaction {
+            transaction.broken = true;
+        }
+        let from = client.reply.out.end();
+        client.reply.error(error);
+        dispatch::end_reply(&mut client.state, &mut client.reply, from);
+    }
+
+    /// Output was added that is not this engine's: closes the client if that is too much.
+    pub fn check_output(&mut self, host: &dyn Host, slot: Slot) {
+        self.shared.check_output_of(slot, host);
+    }
+
     /// What time brings about: blocked clients give up, CLIENT PAUSE ends.
     pub fn tick(&mut self, host: &mut dyn Host) {
         self.shared.serve_waits(host);

@@ -18,6 +18,9 @@ use crate::keyspace::dirty::DirtyKeys;
 use crate::latency::Histogram;
 use crate::rng::Rng;
 
+/// Error codes counted in INFO errorstats; past it new codes are not added (a script can invent them).
+const ERROR_CODES_MAX: usize = 128;
+
 /// Everything but the keyspace.
 pub struct Shared {
     pub config: Config,
@@ -166,6 +169,16 @@ impl Stats {
         }
     }
 
+    /// Counts an error reply by its code.
+    pub(crate) fn count_error(&mut self, text: &[u8]) {
+        self.total_error_replies += 1;
+        let code = text.split(|&b| b == b' ').next().unwrap_or(b"ERR");
+        let code = String::from_utf8_lossy(code).into_owned();
+        if self.errors.len() < ERROR_CODES_MAX || self.errors.contains_key(&code) {
+            *self.errors.entry(code).or_default() += 1;
+        }
+    }
+
     /// CONFIG RESETSTAT: forgets everything but what describes the present.
     pub fn reset(&mut self) {
         let peak_clients = self.peak_clients;
@@ -209,6 +222,10 @@ impl Shared {
 
     /// A new connection.
     pub fn connect(&mut self, info: ClientInfo) -> Slot {
+        while self.slots_by_id.contains_key(&self.next_client_id) {
+            // Adopted from another node.
+            self.next_client_id += 1;
+        }
         let id = self.next_client_id;
         self.next_client_id += 1;
         let entry = self.clients.vacant_entry();
@@ -220,6 +237,18 @@ impl Shared {
         self.stats.connections += 1;
         self.stats.peak_clients = self.stats.peak_clients.max(self.clients.len());
         slot
+    }
+
+    /// Gives a client the number that it has at another node, unless somebody here has it: numbers of nodes of one
+    /// cluster start far apart.
+    pub fn adopt_id(&mut self, slot: Slot, id: u64) {
+        if self.slots_by_id.contains_key(&id) {
+            return;
+        }
+        let Some(client) = self.client(slot) else { return };
+        let own = std::mem::replace(&mut client.state.id, id);
+        self.slots_by_id.remove(&own);
+        self.slots_by_id.insert(id, slot);
     }
 
     /// The connection is gone: so are its subscriptions, watches and waits.

@@ -18,6 +18,8 @@ use cairn_proto::{Decoded, Limits};
 
 use super::connection::{Connection, READ_BYTES};
 use super::requests::stop_at_once;
+use super::route::asks_for_session;
+use super::session::Session;
 use super::stream::Listener;
 use super::turn::{Door, within_query_limit};
 use super::wake::Token;
@@ -115,7 +117,8 @@ impl AttendingHost<'_> {
     /// Reads once from a connection and carries out what is complete. False when the connection has ended.
     fn attend(&mut self, busy: &mut Busy<'_>, slot: Slot, spare: &mut Vec<u8>) -> bool {
         let Some(connection) = self.door.connections[slot].as_deref_mut() else { return true };
-        if connection.read_closed {
+        // What goes to the leader goes on after the script.
+        if connection.read_closed || matches!(connection.session, Session::Away(_)) {
             return true;
         }
         let room = connection.inbox.room(spare, connection.wanted);
@@ -154,14 +157,19 @@ impl AttendingHost<'_> {
 
 /// Carries out the next request that has been received whole. False when there is none.
 fn execute_one(busy: &mut Busy<'_>, host: &mut ServerHost, connection: &mut Connection, slot: Slot) -> bool {
-    let Connection { inbox, decoder, read_closed, wanted, .. } = connection;
+    let Connection { inbox, decoder, read_closed, wanted, session, .. } = connection;
     let authenticated = busy.client(slot).is_some_and(|client| client.state.authenticated);
     let bulk_len_max = busy.shared.config.proto_max_bulk_len;
     let limits = Limits { bulk_len_max, authenticated, ..Limits::default() };
     match decoder.decode(inbox.filled(), &limits) {
         Ok(Decoded::Request { consumed }) => {
             let args = decoder.args(inbox.filled(), Vec::new());
+            if asks_for_session(Args::new(&args)) {
+                // The other node may wait.
+                return false;
+            }
             if !args.is_empty() {
+                session.count_request();
                 busy.execute(host, slot, Args::new(&args));
             }
             drop(args);
@@ -191,16 +199,17 @@ fn send(busy: &mut Busy<'_>, connection: &mut Connection, slot: Slot) -> bool {
     if client.state.close_now {
         return true;
     }
-    let out = &mut client.reply.out;
     loop {
-        let upto = client.state.sendable(released, out.end());
-        if upto == out.start() {
+        let upto = client.state.sendable(released, client.reply.out.end());
+        connection.session.prepare(client, upto);
+        let out = &mut client.reply.out;
+        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+        let used = connection.session.io_slices(out, upto, &mut slices);
+        if used == 0 {
             return true;
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-        let used = out.io_slices(upto, &mut slices);
         match connection.stream.write_now(&slices[..used]) {
-            Ok(count) => out.consume(count),
+            Ok(count) => connection.session.sent(out, count),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
             Err(_) => return false,
         }

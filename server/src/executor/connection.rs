@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use cairn_proto::RequestDecoder;
 
+use super::session::Session;
 use super::stream::Stream;
 use super::wake::Token;
 
@@ -30,6 +31,9 @@ pub struct Connection {
     pub held_listed: bool,
     /// The client has closed its end, or broke the protocol: nothing more is read.
     pub read_closed: bool,
+    /// The client has closed its end: what it has sent is still answered.
+    pub input_ended: bool,
+    pub session: Session,
     pub last_read_ms: i64,
 }
 
@@ -48,6 +52,8 @@ impl Connection {
             flush_listed: false,
             held_listed: false,
             read_closed: false,
+            input_ended: false,
+            session: Session::default(),
             last_read_ms: now_ms,
         }
     }

@@ -9,6 +9,9 @@
 //! stream.rs       sockets
 //! connection.rs   one client: socket, received bytes
 //! turn.rs         the steps of a turn
+//! route.rs        requests that another node has to answer
+//! forward.rs      sessions at the leader of clients of this node
+//! session.rs      what the two nodes say to each other, and the leader's end of it
 //! attend.rs       other clients while a script runs for long
 //! lead.rs         a cluster's node: leading and following
 //! requests.rs     what commands ask of the server: snapshots, shutdown, configuration
@@ -17,7 +20,11 @@
 mod attend;
 mod connection;
 mod lead;
+mod forward;
 mod requests;
+pub mod route;
+mod routing;
+mod session;
 mod stream;
 mod turn;
 pub mod wake;
@@ -43,11 +50,14 @@ use crate::journal::Journal;
 use crate::snapshots::Snapshots;
 use connection::Connection;
 use lead::Cluster;
+use route::Forwarding;
 pub use stream::Listener;
 use wake::{Ready, Token};
 
-/// Tokens from here on are listeners; below are clients, by slot.
+/// Tokens from here on are listeners; the first ones are clients, by slot.
 const LISTENER_TOKENS: usize = 1 << 48;
+/// From here on, and below listeners, the leader's sockets of clients, by slot.
+const UPSTREAM_TOKENS: usize = 1 << 47;
 
 /// What the executor is made of.
 pub struct Parts {
@@ -140,6 +150,7 @@ pub struct Executor {
     snapshot_at_bytes: u64,
     snapshot_begun_at_bytes: u64,
     figures: Traffic,
+    forwarding: Forwarding,
 }
 
 /// Counters of bytes, and their rates.
@@ -207,6 +218,7 @@ impl Executor {
             snapshot_at_bytes: 0,
             snapshot_begun_at_bytes: 0,
             figures: Traffic::default(),
+            forwarding: Forwarding::default(),
         }
     }
 
@@ -247,6 +259,7 @@ impl Executor {
             let wait_ms = deadline_ms.saturating_sub(now_ms()).max(0) as u64;
             due = due.min(Instant::now() + Duration::from_millis(wait_ms));
         }
+        due = due.min(self.forwarding.due.unwrap_or(due));
         if timer.deadline() != due {
             timer.as_mut().reset(due);
         }

@@ -9,14 +9,16 @@ use std::time::Duration;
 use cairn_engine::engine::PREFETCH_MAX;
 use cairn_engine::shared::Shared;
 use cairn_engine::{Args, ClientInfo, Slot};
-use cairn_proto::{Decoded, Limits, RequestDecoder, recycle};
+use cairn_proto::{Decoded, Limits, RequestDecoder, encode_request, recycle};
 use tokio::time::Instant;
 
 use super::attend::AttendingHost;
 use super::connection::{Connection, READ_BYTES, READ_BYTES_PER_TURN};
+use super::route::Routed;
+use super::session::Session;
 use super::stream::{Accepted, Stream, is_shortage};
 use super::wake::{Ready, Token};
-use super::{Executor, Exit, LISTENER_TOKENS, now_ms};
+use super::{Executor, Exit, LISTENER_TOKENS, UPSTREAM_TOKENS, now_ms};
 use crate::journal::Event;
 use crate::memory;
 
@@ -81,6 +83,8 @@ impl Executor {
     pub(super) fn turn(&mut self) -> Option<Exit> {
         self.begin_turn();
         self.observe_journal();
+        self.observe_leading();
+        self.attend_waiting();
         // One that came while a script ran has waited for its end.
         let early = std::mem::take(&mut self.host.stop_signal);
         let signal = self.stop.swap(0, Ordering::Relaxed).max(early);
@@ -104,6 +108,10 @@ impl Executor {
                 if accepting {
                     self.accept(token - LISTENER_TOKENS);
                 }
+                continue;
+            }
+            if token >= UPSTREAM_TOKENS {
+                self.attend_upstream(token - UPSTREAM_TOKENS);
                 continue;
             }
             if i < fresh
@@ -138,6 +146,7 @@ impl Executor {
             self.save_if_due();
         }
         self.observe_journal();
+        self.flush_upstreams();
         self.flush_all();
         self.poll_hand_over();
         if let Some(trash) = self.engine.take_trash() {
@@ -277,8 +286,8 @@ impl Executor {
             return;
         }
         loop {
-            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
-            if connection.read_closed || !self.engine.accepts_commands(slot) {
+            let Some(connection) = self.connections.get(slot).and_then(Option::as_ref) else { return };
+            if connection.read_closed || !self.takes_requests(slot) {
                 // A blocked client is still looked at, so that its going away is seen.
                 self.watch_blocked(slot);
                 return;
@@ -287,6 +296,7 @@ impl Executor {
                 self.deferred.push_back(slot);
                 return;
             }
+            let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
             let more = connection.wanted;
             let room = connection.inbox.room(&mut self.spare, more);
             let asked = room.len().min(budget.max(READ_BYTES));
@@ -316,11 +326,22 @@ impl Executor {
         }
     }
 
+    /// May the connection's next request be looked at?
+    fn takes_requests(&self, slot: Slot) -> bool {
+        let waits = |connection: &Connection| connection.session.waits();
+        self.engine.accepts_commands(slot)
+            && !self.connections.get(slot).and_then(Option::as_deref).is_some_and(waits)
+    }
+
     /// Reads from a client that may not be served now: only to notice its end, and within its buffer limit.
     fn watch_blocked(&mut self, slot: Slot) {
         let limit = self.engine.query_bytes_max(slot);
         let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
-        if connection.read_closed {
+        if connection.input_ended && !connection.session.waits() {
+            self.close_when_answered(slot);
+            return;
+        }
+        if connection.read_closed || connection.session.is_full() {
             return;
         }
         let mut budget = READ_BYTES_PER_TURN;
@@ -361,7 +382,7 @@ impl Executor {
     /// any further now.
     fn execute_received(&mut self, slot: Slot, requests: &mut usize) -> bool {
         loop {
-            if !self.engine.accepts_commands(slot) {
+            if !self.takes_requests(slot) {
                 return true;
             }
             if *requests == 0 {
@@ -399,7 +420,7 @@ impl Executor {
     }
 
     fn execute_some_of(&mut self, connection: &mut Connection, slot: Slot, requests: &mut usize) -> Received {
-        let Connection { inbox, decoder, read_closed, .. } = connection;
+        let Connection { inbox, decoder, read_closed, session, .. } = connection;
         let authenticated = self.engine.client(slot).is_some_and(|client| client.state.authenticated);
         let limits = Limits {
             bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
@@ -431,6 +452,11 @@ impl Executor {
                     outcome = Received::Incomplete { more };
                     break;
                 }
+                Err(_) if count == 0 && session.owes() => {
+                    // The error comes again, after the answers that are outstanding.
+                    session.wait_for_answers();
+                    break;
+                }
                 Err(error) => {
                     outcome = Received::Refused;
                     if count == 0 {
@@ -446,12 +472,25 @@ impl Executor {
         }
         if let Some(consumed) = inline.filter(|_| count == 0) {
             let args = decoder.args(received, slices);
+            let mut taken = true;
             if !args.is_empty() {
-                self.engine.execute(&mut attending!(self), slot, Args::new(&args));
+                let mut request = Vec::new();
+                if !matches!(session, Session::Local) {
+                    encode_request(&args, &mut request);
+                }
+                match self.route(session, slot, Args::new(&args), &request) {
+                    Routed::Here => self.engine.execute(&mut attending!(self), slot, Args::new(&args)),
+                    Routed::Taken => {}
+                    Routed::Wait => taken = false,
+                }
             }
             self.args = kept(args);
-            inbox.consume(consumed);
-            *requests -= 1;
+            if taken {
+                inbox.consume(consumed);
+                *requests -= 1;
+            } else {
+                *decoder = RequestDecoder::new();
+            }
             return Received::Executed;
         }
         if count > 1 {
@@ -472,7 +511,12 @@ impl Executor {
             }
             let args = &slices[start..request.slices_end];
             if !args.is_empty() {
-                self.engine.execute(&mut attending!(self), slot, Args::new(args));
+                let raw = &received[executed_bytes..request.bytes_end];
+                match self.route(session, slot, Args::new(args), raw) {
+                    Routed::Here => self.engine.execute(&mut attending!(self), slot, Args::new(args)),
+                    Routed::Taken => {}
+                    Routed::Wait => break,
+                }
             }
             start = request.slices_end;
             executed_bytes = request.bytes_end;
@@ -551,22 +595,23 @@ impl Executor {
         }
         let mut budget = WRITE_BYTES_PER_TURN;
         loop {
+            let upto = client.state.sendable(self.released, client.reply.out.end());
+            connection.session.prepare(client, upto);
             let out = &mut client.reply.out;
-            let upto = client.state.sendable(self.released, out.end());
-            if upto == out.start() || connection.write_blocked {
+            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
+            let used = connection.session.io_slices(out, upto, &mut slices);
+            if used == 0 || connection.write_blocked {
                 break;
             }
             if budget == 0 {
                 connection.token.list();
                 break;
             }
-            let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
-            let used = out.io_slices(upto, &mut slices);
             let mut context = Context::from_waker(&connection.waker);
             match connection.stream.poll_write(&mut context, &slices[..used]) {
                 Poll::Pending => connection.write_blocked = true,
                 Poll::Ready(Ok(count)) => {
-                    out.consume(count);
+                    connection.session.sent(out, count);
                     self.figures.output_bytes += count as u64;
                     budget = budget.saturating_sub(count);
                 }
@@ -577,7 +622,7 @@ impl Executor {
             }
         }
         if client.reply.out.is_empty() {
-            if client.state.close_after_reply {
+            if client.state.close_after_reply && !connection.session.has_more() {
                 self.close(slot);
             }
         } else if !client.state.holds.is_empty() && !connection.held_listed {
@@ -589,6 +634,9 @@ impl Executor {
     /// The client has sent its last and may still be listening (`printf … | nc`): what it sent before is answered, even
     /// if that has to wait for the journal. What it was waiting for, it has given up.
     fn close_when_answered(&mut self, slot: Slot) {
+        if self.awaits_upstream(slot) {
+            return;
+        }
         self.engine.unblock(slot);
         let Some(client) = self.engine.client(slot).filter(|client| !client.reply.out.is_empty()) else {
             self.close(slot);
@@ -603,6 +651,7 @@ impl Executor {
 
     /// Ends a connection.
     pub(super) fn close(&mut self, slot: Slot) {
+        self.say_bye(slot);
         if let Some(connection) = self.connections.get_mut(slot).and_then(Option::take) {
             self.connected -= 1;
             drop(connection);
@@ -637,6 +686,7 @@ impl Executor {
             let Some(connection) = self.connections[slot].as_mut() else { continue };
             let (query_buffer, received) = (connection.inbox.memory(), connection.inbox.filled().len());
             let last_ms = connection.last_read_ms;
+            let may_rest = connection.session.may_rest();
             let Some(client) = self.engine.client(slot) else { continue };
             if now_ms - client.state.last_command_at_ms > IDLE_MS {
                 client.reply.out.release_idle();
@@ -647,7 +697,8 @@ impl Executor {
                 && now_ms - last_ms.max(client.state.last_command_at_ms) > timeout_s * 1000
                 && client.state.blocked.is_none()
                 && !client.state.subscriptions.any()
-                && !client.state.monitor;
+                && !client.state.monitor
+                && !may_rest;
             if idle {
                 self.close(slot);
             }

@@ -1,0 +1,323 @@
+//! Where a client's request is to be answered: here, or by the node that leads.
+
+use std::time::Duration;
+
+use cairn_engine::client::ClientState;
+use cairn_engine::config::ClusterRedirect;
+use cairn_engine::host::Host;
+use cairn_engine::{Args, Slot};
+use tokio::time::Instant;
+
+use super::Executor;
+use super::forward::{Away, Next};
+use super::routing::{self, Need};
+use super::session::{Guest, Identity, NOT_LEADER, SUBCOMMAND, Session, SessionState, is_token};
+
+/// What a request gets for which there is no leader. The text is Redis's.
+pub const CLUSTER_DOWN: &str = "CLUSTERDOWN The cluster is down";
+
+/// Who answers what only a leader may answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Leading {
+    /// This node does.
+    #[default]
+    Myself,
+    /// The node with this port for clients. Without its token it cannot be talked to yet.
+    Elsewhere { host: String, port: u16, token: Option<[u8; 16]> },
+    /// Nobody, as far as this node knows.
+    Nobody,
+}
+
+/// What the executor knows of leaders, and who waits for one.
+#[derive(Default)]
+pub struct Forwarding {
+    /// As it was at the start of the turn.
+    pub leading: Leading,
+    /// Stands for what the group says, in tests of forwarding alone.
+    pub fixed_leader: Option<Leading>,
+    /// What sessions show that come to this node, in such tests.
+    pub fixed_token: Option<[u8; 16]>,
+    /// Sessions with requests to be written to the leader at the end of the turn.
+    pub outgoing: Vec<Slot>,
+    /// When a session that waits is to be looked at next.
+    pub due: Option<Instant>,
+}
+
+/// What becomes of a request.
+pub enum Routed {
+    /// It is executed here.
+    Here,
+    /// It has been passed on, or answered.
+    Taken,
+    /// Not now: it stays where it is, and nothing behind it is looked at.
+    Wait,
+}
+
+/// Who is to answer a request of a session at the leader.
+enum Place {
+    Here,
+    Leader,
+    /// Here, unless answers of the leader are outstanding, which must come first.
+    Either,
+}
+
+impl Executor {
+    /// Who leads, as far as this node knows.
+    pub fn leading(&self) -> Leading {
+        self.forwarding.fixed_leader.clone().unwrap_or_default()
+    }
+
+    /// What a session has to show that comes to this node from another; `None`: none may come.
+    fn session_token(&self) -> Option<[u8; 16]> {
+        self.forwarding.fixed_token
+    }
+
+    /// Has it that this is the leader, whatever the group says; `token` is what sessions from other nodes show. For tests
+    /// of forwarding alone.
+    pub fn fix_leader(&mut self, leader: Leading, token: [u8; 16]) {
+        self.forwarding.fixed_leader = Some(leader);
+        self.forwarding.fixed_token = Some(token);
+    }
+
+    /// How long a request waits for a leader: long enough for an election that needs a second attempt.
+    pub(super) fn leader_wait(&self) -> Duration {
+        Duration::from_millis(2 * self.engine.shared.config.cluster_node_timeout + 1000)
+    }
+
+    /// Decides about a request of a client. `raw` is the request as received.
+    pub(super) fn route(&mut self, session: &mut Session, slot: Slot, args: Args<'_>, raw: &[u8]) -> Routed {
+        match session {
+            Session::Local if self.forwarding.leading == Leading::Myself => {
+                if asks_for_session(args) {
+                    self.welcome(session, slot, args)
+                } else {
+                    Routed::Here
+                }
+            }
+            Session::Local => self.route_local(session, slot, args),
+            Session::Away(away) => self.route_away(away, slot, args, raw),
+            Session::Guest(_) => {
+                session.count_request();
+                Routed::Here
+            }
+        }
+    }
+
+    /// A session that has not needed the leader so far, on a node that does not lead.
+    fn route_local(&mut self, session: &mut Session, slot: Slot, args: Args<'_>) -> Routed {
+        if asks_for_session(args) && self.shows_token(args) {
+            // The other node's view is older than this one's, or newer. Never pass on what was passed on.
+            return self.turn_away(slot, &format!("{NOT_LEADER} this node does not lead"));
+        }
+        let must_authenticate = !self.engine.is_authenticated(slot);
+        let Some(client) = self.engine.client(slot) else { return Routed::Taken };
+        // A stranger is refused here, by the same rules as at the leader.
+        if must_authenticate {
+            return Routed::Here;
+        }
+        if !leader_needed(args, &client.state) {
+            return Routed::Here;
+        }
+        if self.engine.shared.config.cluster_redirect == ClusterRedirect::Moved
+            && let Some(routed) = self.redirect(slot, args)
+        {
+            return routed;
+        }
+        let Some(client) = self.engine.client(slot) else { return Routed::Taken };
+        let state = SessionState::of(client);
+        let token = self.upstream_token(slot);
+        *session = Session::Away(Box::new(Away::new(state, token, Instant::now() + self.leader_wait())));
+        self.forwarding.due = Some(Instant::now());
+        Routed::Wait
+    }
+
+    /// A session at the leader, or on its way there.
+    fn route_away(&mut self, away: &mut Away, slot: Slot, args: Args<'_>, raw: &[u8]) -> Routed {
+        let now_ms = self.engine.shared.now_ms;
+        let Some(client) = self.engine.client(slot) else { return Routed::Taken };
+        let place = if away.claims_all() {
+            Place::Leader
+        } else if away.is_open() {
+            place(args, &client.state)
+        } else if leader_needed(args, &client.state) {
+            Place::Leader
+        } else {
+            Place::Here
+        };
+        let idle = away.is_idle();
+        if idle && matches!(place, Place::Here | Place::Either) {
+            return Routed::Here;
+        }
+        if matches!(place, Place::Here) {
+            away.wait_for_answers();
+            return Routed::Wait;
+        }
+        match away.relay(raw) {
+            Next::Relayed => {
+                client.state.last_command_at_ms = now_ms;
+                if away.list() {
+                    self.forwarding.outgoing.push(slot);
+                }
+                Routed::Taken
+            }
+            Next::NoRoom => Routed::Wait,
+            Next::NoLeader => {
+                if away.is_given_up() {
+                    self.engine.refuse(slot, CLUSTER_DOWN);
+                    return Routed::Taken;
+                }
+                away.wait_for_leader(Instant::now() + self.leader_wait());
+                self.forwarding.due = Some(Instant::now());
+                Routed::Wait
+            }
+        }
+    }
+
+    /// `cluster-redirect moved`: what clients of a Redis cluster expect. `None`: it is passed on all the same, because
+    /// they would not know where to go.
+    fn redirect(&mut self, slot: Slot, args: Args<'_>) -> Option<Routed> {
+        let name = args[0].to_ascii_lowercase();
+        match &name[..] {
+            // Only what they have queued tells where they belong.
+            b"multi" | b"exec" | b"discard" | b"unwatch" => return Some(Routed::Here),
+            b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe" => return None,
+            _ => {}
+        }
+        let text = match &self.forwarding.leading {
+            Leading::Elsewhere { host, port, .. } => {
+                format!("MOVED {} {host}:{port}", routing::slot_of(args))
+            }
+            Leading::Nobody => CLUSTER_DOWN.to_owned(),
+            Leading::Myself => return Some(Routed::Here),
+        };
+        self.engine.refuse(slot, &text);
+        Some(Routed::Taken)
+    }
+
+    /// A session comes from another node to this one, which leads.
+    fn welcome(&mut self, session: &mut Session, slot: Slot, args: Args<'_>) -> Routed {
+        if !self.shows_token(args) {
+            // As if there were no such subcommand.
+            return Routed::Here;
+        }
+        let Some(identity) = args.get(3).and_then(|&bytes| Identity::decode(bytes)) else {
+            return self
+                .turn_away(slot, "ERR this node does not understand the other's identity of a client");
+        };
+        let databases = self.engine.keys.dbs().len();
+        let Some(client) = self.engine.client(slot) else { return Routed::Taken };
+        if !identity.state.give_to(client, databases) {
+            return self.turn_away(slot, "ERR this node has fewer databases than the other");
+        }
+        client.state.info.address = identity.address;
+        client.state.info.local_address = identity.local_address;
+        self.engine.shared.adopt_id(slot, identity.id);
+        *session = Session::Guest(Box::new(Guest::new()));
+        Routed::Taken
+    }
+
+    fn shows_token(&self, args: Args<'_>) -> bool {
+        let token = self.session_token();
+        token.is_some_and(|token| args.get(2).is_some_and(|shown| is_token(shown, &token)))
+    }
+
+    /// Refuses the session and ends the connection.
+    fn turn_away(&mut self, slot: Slot, text: &str) -> Routed {
+        if let Some(client) = self.engine.client(slot) {
+            client.reply.error(text);
+            client.state.close_after_reply = true;
+        }
+        Routed::Taken
+    }
+
+    /// Takes note of a leadership won, lost or moved since the last turn.
+    pub(super) fn observe_leading(&mut self) {
+        let leading = self.leading();
+        if leading == self.forwarding.leading {
+            return;
+        }
+        tracing::debug!(?leading, "sessions go elsewhere");
+        let deposed = std::mem::replace(&mut self.forwarding.leading, leading) == Leading::Myself;
+        for slot in 0..self.connections.len() {
+            let Some(connection) = self.connections[slot].as_mut() else { continue };
+            match &mut connection.session {
+                Session::Guest(_) => self.say_goodbye(slot),
+                // What it has queued, watches or listens to is in tables that no longer count.
+                Session::Local
+                    if deposed
+                        && self
+                            .engine
+                            .client(slot)
+                            .is_some_and(|client| SessionState::of(client).is_bound()) =>
+                {
+                    self.say_goodbye(slot);
+                }
+                Session::Local => {}
+                Session::Away(_) => self.leader_changed(slot),
+            }
+        }
+    }
+
+    /// Ends a connection after what may be sent has been sent.
+    fn say_goodbye(&mut self, slot: Slot) {
+        if let Some(client) = self.engine.client(slot) {
+            client.state.close_after_reply = true;
+        }
+        self.list_for_flush(slot);
+    }
+
+    /// The end of a session of another node's client, on purpose: the other node is told to end the client's connection.
+    /// Without that, as when this node no longer leads, it would look for the session's continuation elsewhere.
+    pub(super) fn say_bye(&self, slot: Slot) {
+        if let Some(Some(connection)) = self.connections.get(slot)
+            && let Session::Guest(guest) = &connection.session
+            && self.forwarding.leading == Leading::Myself
+            && let Some(bye) = guest.bye()
+        {
+            // Best effort: a socket that is full has an answer outstanding, whose loss ends the client as well.
+            let _ = connection.stream.write_now(&[std::io::IoSlice::new(&bye)]);
+        }
+    }
+
+    /// Looks after the output limits of a client whose output comes from elsewhere.
+    pub(super) fn check_output(&mut self, slot: Slot) {
+        let host: &dyn Host = &self.host;
+        self.engine.check_output(host, slot);
+    }
+}
+
+pub(super) fn asks_for_session(args: Args<'_>) -> bool {
+    args.len() > 1 && args.is(0, "cluster") && args[1].eq_ignore_ascii_case(SUBCOMMAND)
+}
+
+/// Who answers a request of a session that is at the leader, which then owns the connection's state: that is changed and
+/// read there, and mirrored here.
+fn place(args: Args<'_>, state: &ClientState) -> Place {
+    let name = args[0];
+    let is = |names: &[&str]| names.iter().any(|other| name.eq_ignore_ascii_case(other.as_bytes()));
+    if is(&["ping", "echo", "quit"]) {
+        return Place::Either;
+    }
+    if is(&["select", "hello", "auth", "reset"]) {
+        return Place::Leader;
+    }
+    if is(&["client"]) && args.get(1).is_some_and(|sub| is_about_itself(sub)) {
+        return Place::Leader;
+    }
+    if leader_needed(args, state) { Place::Leader } else { Place::Here }
+}
+
+fn leader_needed(args: Args<'_>, state: &ClientState) -> bool {
+    match routing::needs_leader(args, state) {
+        Need::Local => false,
+        Need::Leader => true,
+        Need::LeaderUnlessReadonlyRead => !routing::is_readonly(state),
+    }
+}
+
+/// Is this subcommand of CLIENT about the connection that sends it?
+fn is_about_itself(sub: &[u8]) -> bool {
+    ["setname", "setinfo", "getname", "reply", "id", "info", "no-evict", "no-touch"]
+        .iter()
+        .any(|other| sub.eq_ignore_ascii_case(other.as_bytes()))
+}
