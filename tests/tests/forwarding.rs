@@ -430,9 +430,9 @@ fn clients_may_be_redirected_instead() {
     let follower = Node::follower(leader.addr(), TOKEN, &["--cluster-redirect", "moved"]);
     let mut client = open(&follower);
     let port = leader.addr().port();
-    assert_eq!(run(&mut client, "GET foo"), format!("-MOVED 0 127.0.0.1:{port}"));
+    assert_eq!(run(&mut client, "GET foo"), format!("-MOVED 12182 127.0.0.1:{port}"));
     assert_eq!(run(&mut client, "MULTI"), "+OK");
-    assert_eq!(run(&mut client, "SET foo bar"), format!("-MOVED 0 127.0.0.1:{port}"));
+    assert_eq!(run(&mut client, "SET foo bar"), format!("-MOVED 12182 127.0.0.1:{port}"));
     assert_eq!(run(&mut client, "EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
     assert!(matches!(client.receive(SHORT).unwrap(), Received::Nothing));
 }

@@ -23,7 +23,6 @@ mod lead;
 mod forward;
 mod requests;
 pub mod route;
-mod routing;
 mod session;
 mod stream;
 mod turn;

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use cairn_engine::client::ClientState;
+use cairn_engine::command::{Group, table};
 use cairn_engine::config::ClusterRedirect;
 use cairn_engine::host::Host;
+use cairn_engine::routing::{self, Need};
 use cairn_engine::{Args, Slot};
 use tokio::time::Instant;
 
 use super::Executor;
 use super::forward::{Away, Next};
-use super::routing::{self, Need};
 use super::session::{Guest, Identity, NOT_LEADER, SUBCOMMAND, Session, SessionState, is_token};
 
 /// What a request gets for which there is no leader. The text is Redis's.
@@ -155,6 +156,10 @@ impl Executor {
         match away.relay(raw) {
             Next::Relayed => {
                 client.state.last_command_at_ms = now_ms;
+                if args.is(0, "reset") {
+                    // READONLY is this node's to know.
+                    client.state.readonly = false;
+                }
                 if away.list() {
                     self.forwarding.outgoing.push(slot);
                 }
@@ -176,16 +181,21 @@ impl Executor {
     /// `cluster-redirect moved`: what clients of a Redis cluster expect. `None`: it is passed on all the same, because
     /// they would not know where to go.
     fn redirect(&mut self, slot: Slot, args: Args<'_>) -> Option<Routed> {
-        let name = args[0].to_ascii_lowercase();
-        match &name[..] {
-            // Only what they have queued tells where they belong.
-            b"multi" | b"exec" | b"discard" | b"unwatch" => return Some(Routed::Here),
-            b"subscribe" | b"psubscribe" | b"unsubscribe" | b"punsubscribe" => return None,
-            _ => {}
+        let command = table().resolve(args);
+        let group = command.map(|command| command.spec.group);
+        let mut keys = Vec::new();
+        let keyed = command.is_some_and(|command| command.key_positions(args, &mut keys) && !keys.is_empty());
+        let in_multi = self.engine.client(slot).is_some_and(|client| client.state.transaction.is_some());
+        if !keyed && (in_multi || group == Some(Group::Transactions)) {
+            // Only what is queued tells where it belongs.
+            return Some(Routed::Here);
+        }
+        if !keyed && group == Some(Group::PubSub) {
+            return None;
         }
         let text = match &self.forwarding.leading {
             Leading::Elsewhere { host, port, .. } => {
-                format!("MOVED {} {host}:{port}", routing::slot_of(args))
+                format!("MOVED {} {host}:{port}", routing::slot(args))
             }
             Leading::Nobody => CLUSTER_DOWN.to_owned(),
             Leading::Myself => return Some(Routed::Here),
@@ -308,10 +318,15 @@ fn place(args: Args<'_>, state: &ClientState) -> Place {
 }
 
 fn leader_needed(args: Args<'_>, state: &ClientState) -> bool {
+    // About clients whose sessions are there, and what they do.
+    let others = args.is(0, "client") && ["unblock", "pause", "unpause"].iter().any(|sub| args.is(1, sub));
+    if others || args.is(0, "monitor") {
+        return true;
+    }
     match routing::needs_leader(args, state) {
         Need::Local => false,
         Need::Leader => true,
-        Need::LeaderUnlessReadonlyRead => !routing::is_readonly(state),
+        Need::LeaderUnlessReadonlyRead => !state.readonly,
     }
 }
 
