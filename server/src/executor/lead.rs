@@ -16,6 +16,7 @@ use cairn_storage::snapshot::SnapshotDir;
 use tokio::time::Instant;
 
 use super::Executor;
+use super::route::Leading;
 use super::wake::Ready;
 use crate::cluster::view;
 
@@ -78,6 +79,24 @@ impl Cluster {
     /// Is the leadership being handed over?
     pub fn is_handing_over(&self) -> bool {
         self.hand_over.is_some()
+    }
+
+    /// Who answers what only a leader may answer, as far as this node knows.
+    pub fn leading(&self) -> Leading {
+        if self.term.is_some() {
+            return Leading::Myself;
+        }
+        let status = self.handle.status();
+        // Elected is not enough for this node itself: the journal says when it serves.
+        let leader = status.leader.filter(|&leader| leader != status.id);
+        match leader.and_then(|leader| status.members.iter().find(|member| member.id == leader)) {
+            Some(leader) => Leading::Elsewhere {
+                host: leader.peer.host.clone(),
+                port: leader.peer.port,
+                token: self.handle.session_token_of(leader.id),
+            },
+            None => Leading::Nobody,
+        }
     }
 
     /// Rule 4 of the Raft journal: what is sent now is still true. A leader whose lease has run out may have been replaced

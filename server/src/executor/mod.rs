@@ -19,8 +19,8 @@
 
 mod attend;
 mod connection;
-mod lead;
 mod forward;
+mod lead;
 mod requests;
 pub mod route;
 mod session;

@@ -65,12 +65,16 @@ enum Place {
 impl Executor {
     /// Who leads, as far as this node knows.
     pub fn leading(&self) -> Leading {
-        self.forwarding.fixed_leader.clone().unwrap_or_default()
+        match (&self.forwarding.fixed_leader, &self.cluster) {
+            (Some(fixed), _) => fixed.clone(),
+            (None, Some(cluster)) => cluster.leading(),
+            (None, None) => Leading::Myself,
+        }
     }
 
     /// What a session has to show that comes to this node from another; `None`: none may come.
     fn session_token(&self) -> Option<[u8; 16]> {
-        self.forwarding.fixed_token
+        self.forwarding.fixed_token.or_else(|| self.cluster.as_ref().map(|cluster| cluster.handle.session_token()))
     }
 
     /// Has it that this is the leader, whatever the group says; `token` is what sessions from other nodes show. For tests
