@@ -49,13 +49,31 @@ pub(crate) struct Members {
     raft: Raft,
     store: LogStore,
     timing: Timing,
-    /// One change at a time.
+    /// One change at a time. Not held while a newcomer catches up, which may take long.
     changing: Mutex<()>,
+    /// Who is being taken in.
+    joining: std::sync::Mutex<BTreeSet<NodeId>>,
+}
+
+/// Takes a node off the list of those that are being taken in.
+struct Joining<'a> {
+    members: &'a Members,
+    id: NodeId,
+}
+
+impl Drop for Joining<'_> {
+    fn drop(&mut self) {
+        self.members.joining().remove(&self.id);
+    }
 }
 
 impl Members {
     pub(crate) fn new(shared: Arc<Shared>, raft: Raft, store: LogStore, timing: Timing) -> Members {
-        Members { shared, raft, store, timing, changing: Mutex::new(()) }
+        Members { shared, raft, store, timing, changing: Mutex::new(()), joining: Default::default() }
+    }
+
+    fn joining(&self) -> std::sync::MutexGuard<'_, BTreeSet<NodeId>> {
+        self.joining.lock().expect("nothing panics while it has the list")
     }
 
     fn metrics(&self) -> Metrics {
@@ -105,18 +123,32 @@ impl Members {
     /// disk then, it takes its place.
     pub(crate) async fn admit(&self, joiner: Joiner) -> Result<(), String> {
         self.leading()?;
+        let Joiner { id, peer } = joiner;
+        if !self.joining().insert(id) {
+            return Err("the node is being taken in already, it has to catch up first".into());
+        }
+        let _joining = Joining { members: self, id };
+        let replaced = self.add_learner(id, &peer).await?;
+        if !self.is_voter(id) {
+            self.wait_until_caught_up(id).await?;
+        }
+        self.make_voter(id, &peer, &replaced).await
+    }
+
+    fn is_voter(&self, id: NodeId) -> bool {
+        self.metrics().membership_config.voter_ids().any(|voter| voter == id)
+    }
+
+    /// Returns the members whose place it takes.
+    async fn add_learner(&self, id: NodeId, peer: &Peer) -> Result<BTreeSet<NodeId>, String> {
         let _one = self.changing.lock().await;
         self.leading()?;
-        let Joiner { id, peer } = joiner;
         let metrics = self.metrics();
         let members = metrics.membership_config.membership();
-        let voters: BTreeSet<NodeId> = members.voter_ids().collect();
         let same_place = |other: &Peer| other.host == peer.host && other.port == peer.port;
-        let replaced: BTreeSet<NodeId> = members
-            .nodes()
-            .filter(|(other, at)| **other != id && same_place(at))
-            .map(|(other, _)| *other)
-            .collect();
+        let elsewhere = |other: &NodeId, at: &Peer| *other == id || !same_place(at);
+        let replaced: BTreeSet<NodeId> =
+            members.nodes().filter(|(other, at)| !elsewhere(other, at)).map(|(other, _)| *other).collect();
         for other in &replaced {
             self.check_is_gone(*other, &metrics)?;
         }
@@ -126,23 +158,31 @@ impl Members {
                 self.change(ChangeMembers::AddNodes([(id, peer.clone())].into())).await?;
             }
             // It knows best where it is; peers prove who they are, so nobody is taken for somebody else.
-            Some(known) if *known != peer => {
+            Some(known) if known != peer => {
                 tracing::info!(node = shown(id), from = %known, to = %peer, "a member has another address");
                 self.change(ChangeMembers::SetNodes([(id, peer.clone())].into())).await?;
             }
             Some(_) => {}
         }
-        if !voters.contains(&id) {
-            self.wait_until_caught_up(id).await?;
+        Ok(replaced)
+    }
+
+    async fn make_voter(&self, id: NodeId, peer: &Peer, replaced: &BTreeSet<NodeId>) -> Result<(), String> {
+        let _one = self.changing.lock().await;
+        self.leading()?;
+        let metrics = self.metrics();
+        if metrics.membership_config.membership().get_node(&id).is_none() {
+            return Err("the node was removed while it caught up".into());
         }
-        if !voters.contains(&id) || !replaced.is_empty() {
-            let mut voters: BTreeSet<NodeId> = self.metrics().membership_config.voter_ids().collect();
-            voters.insert(id);
-            voters.retain(|voter| !replaced.contains(voter));
+        let before: BTreeSet<NodeId> = metrics.membership_config.voter_ids().collect();
+        let mut voters = before.clone();
+        voters.insert(id);
+        voters.retain(|voter| !replaced.contains(voter));
+        if voters != before {
             self.change(ChangeMembers::ReplaceAllVoters(voters)).await?;
             tracing::info!(node = shown(id), %peer, "the node has caught up and is a voter");
         }
-        self.remove_learners(&replaced).await
+        self.remove_learners(replaced).await
     }
 
     /// A member whose place somebody else wants must not be alive there.

@@ -211,6 +211,7 @@ fn prepare<T: Transport>(
         acquaintances: Acquaintances::default(),
         requests,
         log_news,
+        purge_wanted: 0.into(),
         started: false.into(),
         stopping: false.into(),
         stop_wanted: Notify::new(),
@@ -445,6 +446,7 @@ async fn obey<T: Transport>(
                 boot.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
             }
             Request::Purge(index) => {
+                shared.purge_wanted.fetch_max(index, Ordering::SeqCst);
                 boot.raft.trigger().purge_log(index).await.map_err(|error| error.to_string())?;
             }
         }

@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub requests: mpsc::UnboundedSender<Request>,
     /// The log thread has something to tell.
     pub log_news: Arc<Notify>,
+    /// Entries up to here are to go, once a snapshot covers them.
+    pub purge_wanted: AtomicU64,
     /// openraft runs; before, it looks at what there is.
     pub started: AtomicBool,
     /// Raft has ended, or is to end.

@@ -150,6 +150,7 @@ struct Standing {
     led: Option<u64>,
     leader: Option<NodeId>,
     membership: Option<crate::types::LogId>,
+    snapshot: Option<crate::types::LogId>,
     full: bool,
 }
 
@@ -157,7 +158,14 @@ struct Standing {
 pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Members>) -> Result<(), String> {
     use openraft::async_runtime::WatchReceiver;
     let mut metrics = raft.metrics();
-    let mut standing = Standing { role: Role::Alone, led: None, leader: None, membership: None, full: false };
+    let mut standing = Standing {
+        role: Role::Alone,
+        led: None,
+        leader: None,
+        membership: None,
+        snapshot: None,
+        full: false,
+    };
     let mut renewed_at = Instant::now();
     loop {
         let (now_standing, running) = {
@@ -171,7 +179,8 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
                 ServerState::Learner | ServerState::Shutdown => Role::Learner,
             };
             let membership = *metrics.membership_config.log_id();
-            let now = Standing { role, led, leader: metrics.current_leader, membership, full };
+            let (leader, snapshot) = (metrics.current_leader, metrics.snapshot);
+            let now = Standing { role, led, leader, membership, snapshot, full };
             (now, metrics.running_state.clone())
         };
         let changed = now_standing != standing;
@@ -186,6 +195,11 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
             if now_standing.led.is_some() && standing.led != now_standing.led {
                 let members = Arc::clone(&members);
                 tokio::spawn(async move { members.finish_change().await });
+            }
+            // openraft purges what a snapshot covers, and forgets what else was asked for.
+            let wanted = shared.purge_wanted.load(Ordering::SeqCst);
+            if now_standing.snapshot != standing.snapshot && wanted > 0 {
+                raft.trigger().purge_log(wanted).await.map_err(|error| error.to_string())?;
             }
             standing = now_standing;
         }
