@@ -11,6 +11,7 @@
 //! - `lease`, `pause`: until when a leader may answer reads, and why a restarted node must not vote for a while.
 //! - `membership`, `boot`: who belongs to the group. [`identity`]: who a node is.
 //! - `status`: figures, and the story of the group in the log.
+//! - [`transport`]: connections to the other nodes, and what goes over them.
 //! - [`runtime`]: openraft's runtime, with chance that a simulation can fix.
 //!
 //! # What it is not

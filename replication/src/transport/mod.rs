@@ -11,6 +11,8 @@
 mod client;
 mod conn;
 mod frame;
+#[cfg(test)]
+mod group_tests;
 mod handshake;
 mod message;
 pub mod net;
