@@ -212,3 +212,27 @@ async fn a_disk_that_fails_fails_what_waits_for_it() {
     assert!(store.blocking_append([batch(1, 0, 10)]).await.is_err());
     assert_eq!(store.read_vote().await.unwrap(), None);
 }
+
+/// As in production: Raft and the log on threads of their own.
+#[test]
+fn a_node_on_its_own_thread_serves_stops_and_starts_again() {
+    let disk = SimDisk::new(1);
+    for round in 1..=2_u64 {
+        let (handle, executor) = super::world::start_thread(&disk);
+        let begun = std::time::Instant::now();
+        let wait = |what: &str, holds: &dyn Fn() -> bool| {
+            while !holds() {
+                assert!(begun.elapsed().as_secs() < 20, "waited in vain: {what}");
+                executor.wait();
+            }
+        };
+        wait("it leads", &|| handle.leading().is_some() && executor.has_blank(handle.leading().unwrap()));
+        let term = handle.leading().unwrap();
+        assert!(handle.lease_is_valid(term), "the only voter needs nobody's promise");
+        handle.propose(term, Bytes::from(format!("batch {round}")));
+        wait("the batch is committed", &|| executor.batches().len() as u64 == round);
+        assert_eq!(handle.stop(), Ok(()));
+        assert_eq!((handle.leading(), handle.status().fatal.clone()), (None, None));
+        disk.crash();
+    }
+}

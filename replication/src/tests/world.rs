@@ -529,3 +529,60 @@ impl Group {
         self.machine(leader).batches()
     }
 }
+
+/// An executor on the test's own thread.
+pub struct ThreadExecutor {
+    handle: Handle,
+    news: std::sync::mpsc::Receiver<()>,
+    entries: std::cell::RefCell<VecDeque<Applied>>,
+}
+
+impl ThreadExecutor {
+    /// Until there is something new, or a little while.
+    pub fn wait(&self) {
+        let _ = self.news.recv_timeout(Duration::from_millis(50));
+        while self.handle.take_applied(&mut self.entries.borrow_mut(), 1 << 20) {}
+    }
+
+    fn committed(&self) -> Vec<(LogId, Committed)> {
+        let entry = |applied: &Applied| match applied {
+            Applied::Entry { log_id, entry } => (*log_id, entry.clone()),
+            _ => panic!("a lone node needs no snapshot"),
+        };
+        self.entries.borrow().iter().map(entry).collect()
+    }
+
+    pub fn has_blank(&self, term: u64) -> bool {
+        self.committed()
+            .iter()
+            .any(|(id, entry)| crate::entry::term_of(id) == term && *entry == Committed::Blank)
+    }
+
+    pub fn batches(&self) -> Vec<Bytes> {
+        Seen { entries: self.committed(), ..Seen::default() }.batches()
+    }
+}
+
+/// A group of one, on threads.
+pub fn start_thread(disk: &SimDisk) -> (Handle, ThreadExecutor) {
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let dir = SnapshotDir::attach(Arc::clone(&disk), "data".as_ref()).unwrap();
+    let (log, recovered) =
+        Log::open(disk, "data/log".as_ref(), LogOptions { segment_bytes: 64 << 10, salt: 1 }).unwrap();
+    let (news, woken) = std::sync::mpsc::channel();
+    let options = Options {
+        id: 11,
+        me: peer(1),
+        peers: vec![peer(1)],
+        timing: timing(),
+        log,
+        recovered,
+        policy: SyncPolicy::Always,
+        snapshot: None,
+        wake: Arc::new(move || {
+            let _ = news.send(());
+        }),
+    };
+    let handle = Node::start(options, Wire { net: Net::default(), id: 11, me: peer(1), dir }).unwrap();
+    (handle.clone(), ThreadExecutor { handle, news: woken, entries: Default::default() })
+}
