@@ -130,6 +130,12 @@ impl Subscriptions {
         self.count() + self.shard_channels.len() > 0
     }
 
+    /// Does the client listen to anything but this channel?
+    pub fn any_but(&self, channel: &[u8]) -> bool {
+        let others = self.channels.len() - usize::from(self.channels.contains(channel));
+        others + self.patterns.len() + self.shard_channels.len() > 0
+    }
+
     /// Bytes of the tables of channels, not of the names in them.
     pub fn memory(&self) -> usize {
         (self.channels.capacity() + self.patterns.capacity() + self.shard_channels.capacity())

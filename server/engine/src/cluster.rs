@@ -1,5 +1,9 @@
 //! The cluster as commands see it: a picture that the host takes, and what commands ask of it.
 
+/// The channel on which Sentinel says that somebody else leads. Every node says it to its own clients: a subscription at the
+/// leader would end with the leader.
+pub const SWITCH_MASTER: &[u8] = b"+switch-master";
+
 /// The process as a node of a cluster, at some recent moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClusterView {

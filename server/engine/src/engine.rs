@@ -5,6 +5,7 @@ use slab::Slab;
 
 use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
+use crate::cluster::SWITCH_MASTER;
 use crate::command::table;
 use crate::commands::server::WAITAOF_WITHOUT_LOG;
 use crate::config::Config;
@@ -512,7 +513,7 @@ impl Engine {
                 || paused
                 || state.transaction.is_some()
                 || !state.watched.is_empty()
-                || state.subscriptions.any()
+                || state.subscriptions.any_but(SWITCH_MASTER)
             {
                 self.unblock(client);
                 if let Some(found) = self.shared.client(client) {
@@ -534,6 +535,13 @@ impl Engine {
     /// Large values to be dropped on another thread.
     pub fn take_trash(&mut self) -> Option<Trash> {
         self.keys.take_trash()
+    }
+
+    /// Publishes to this node's own clients, in nobody's name.
+    pub fn announce(&mut self, host: &mut dyn Host, channel: &[u8], message: &[u8]) {
+        self.with_applier(host, |cx| {
+            cx.publish(channel, message);
+        });
     }
 
     /// Work that goes on beside commands: active expiry, eviction. `budget_us` bounds it.

@@ -5,6 +5,7 @@
 
 use crate::args::Args;
 use crate::client::ClientState;
+use crate::cluster::SWITCH_MASTER;
 use crate::command::{Entry, Flag, Group, table};
 use crate::slot::key_slot;
 
@@ -30,9 +31,23 @@ pub fn needs_leader(args: Args<'_>, client: &ClientState) -> Need {
         // Any node can say that it does not know it.
         return Need::Local;
     };
+    if is_of_events(entry, args, client) {
+        return Need::Local;
+    }
     match class(entry) {
         Need::LeaderUnlessReadonlyRead if !client.readonly => Need::Leader,
         class => class,
+    }
+}
+
+/// Is this about Sentinel's event alone? Each node tells its own clients of it.
+fn is_of_events(entry: &Entry, args: Args<'_>, client: &ClientState) -> bool {
+    let mut channels = args.from(1).iter().peekable();
+    match entry.full_name.as_str() {
+        "subscribe" => channels.peek().is_some() && channels.all(|&channel| channel == SWITCH_MASTER),
+        // Without channels it means all that the client listens to here.
+        "unsubscribe" => client.subscriptions.any() && channels.all(|&channel| channel == SWITCH_MASTER),
+        _ => false,
     }
 }
 

@@ -74,10 +74,13 @@ impl Group for RaftGroup {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.handle.status().full
+    }
+
     fn figures(&self) -> Figures {
         let status = self.handle.status();
         Figures {
-            full: status.full,
             synced: status.synced,
             syncs: status.syncs,
             last_sync_us: status.last_sync_us,

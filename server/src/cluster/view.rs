@@ -14,7 +14,10 @@ pub struct Facts {
     pub serving: bool,
     pub redirect: bool,
     pub node_timeout: Duration,
+    /// The last batch that is applied here, its epoch, and the index of its entry or of one after it without a batch.
     pub seq: u64,
+    pub epoch: u64,
+    pub applied: u64,
     pub rebuilds: u64,
     pub lease_ms: u64,
     pub proposed_bytes: u64,
@@ -39,7 +42,10 @@ pub fn of(status: &Status, facts: &Facts) -> ClusterView {
             port: member.peer.port,
             cluster_port: member.peer.cluster_port,
             voter: member.voter,
-            connected: myself || silent.is_some_and(|silent| silent <= facts.node_timeout),
+            // A follower hears from the leader only; of the others it knows nothing bad.
+            connected: myself
+                || silent.is_some_and(|silent| silent <= facts.node_timeout)
+                || (status.role != Role::Leader && status.leader.is_some_and(|leader| leader != member.id)),
             heard_at_ms: silent.map_or(0, |silent| now_ms() - silent.as_millis() as i64),
             matched: member.matched,
         }
@@ -70,10 +76,10 @@ pub fn of(status: &Status, facts: &Facts) -> ClusterView {
             term: status.term,
             last_index: status.last_index,
             committed: status.committed,
-            applied: status.applied,
+            applied: facts.applied,
             snapshot: status.snapshot,
             purged: status.purged,
-            epoch: status.term,
+            epoch: facts.epoch,
             seq: facts.seq,
             lease_ms: facts.lease_ms,
             elections_won: status.elections_won,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_engine::Slot;
-use cairn_engine::cluster::{ClusterRequest, ClusterView};
+use cairn_engine::cluster::{ClusterRequest, ClusterView, SWITCH_MASTER};
 use cairn_engine::rdb;
 use cairn_replication::handle::{Done, Handle, Order, Status};
 use cairn_replication::snapshot::Received;
@@ -36,6 +36,8 @@ pub(super) struct Cluster {
     /// The status that the view was made of.
     seen: Option<Arc<Status>>,
     view: Arc<ClusterView>,
+    /// The leader that clients were last told of.
+    announced: Option<(String, u16)>,
     answers: Arc<Answers>,
 }
 
@@ -72,6 +74,7 @@ impl Cluster {
             rebuilds: 0,
             seen: None,
             view: Arc::default(),
+            announced: None,
             answers,
         }
     }
@@ -348,11 +351,14 @@ impl Executor {
         let Some(cluster) = &mut self.cluster else { return };
         let status = cluster.handle.status();
         let config = &self.engine.shared.config;
+        let figures = self.journal.as_ref().map(|journal| journal.figures()).unwrap_or_default();
         let facts = view::Facts {
             serving: cluster.term.is_some(),
             redirect: config.cluster_redirect == cairn_engine::config::ClusterRedirect::Moved,
             node_timeout: cluster.node_timeout,
-            seq: self.engine.shared.effects.newest_seq(),
+            seq: figures.released,
+            epoch: figures.epoch,
+            applied: figures.applied_index,
             rebuilds: cluster.rebuilds,
             lease_ms: cluster.handle.lease_ms(),
             proposed_bytes: cluster.handle.proposed_bytes(),
@@ -361,6 +367,18 @@ impl Executor {
         cluster.view = Arc::new(view::of(&status, &facts));
         cluster.seen = Some(status);
         self.shared.borrow_mut().cluster = Some(Arc::clone(&cluster.view));
+        self.announce_master();
+    }
+
+    /// Tells clients that take this node for a Sentinel when somebody else leads.
+    fn announce_master(&mut self) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let Some(leader) = cluster.view.leader_node() else { return };
+        let new = (leader.host.clone(), leader.port);
+        let Some(old) = cluster.announced.replace(new.clone()).filter(|old| *old != new) else { return };
+        let name = &self.engine.shared.config.sentinel_master_name;
+        let message = format!("{name} {} {} {} {}", old.0, old.1, new.0, new.1);
+        self.engine.announce(&mut self.host, SWITCH_MASTER, message.as_bytes());
     }
 
     /// Writes the snapshot's directory for a rebuild or an installation.

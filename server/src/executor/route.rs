@@ -74,7 +74,9 @@ impl Executor {
 
     /// What a session has to show that comes to this node from another; `None`: none may come.
     fn session_token(&self) -> Option<[u8; 16]> {
-        self.forwarding.fixed_token.or_else(|| self.cluster.as_ref().map(|cluster| cluster.handle.session_token()))
+        self.forwarding
+            .fixed_token
+            .or_else(|| self.cluster.as_ref().map(|cluster| cluster.handle.session_token()))
     }
 
     /// Has it that this is the leader, whatever the group says; `token` is what sessions from other nodes show. For tests

@@ -107,12 +107,12 @@ impl Journal for LocalJournal {
         Figures {
             appended: self.appended,
             released: self.released,
-            full: matches!(self.state, WriterState::Full { .. }),
             synced: progress.synced,
             syncs: progress.syncs,
             last_sync_us: progress.last_sync_us,
             bytes_on_disk: self.reader().size_on_disk(),
             appended_bytes: self.appended_bytes,
+            ..Figures::default()
         }
     }
 }

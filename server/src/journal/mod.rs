@@ -91,8 +91,9 @@ pub struct Retention {
 pub struct Figures {
     pub appended: u64,
     pub released: u64,
-    /// There is no room for the log on this node.
-    pub full: bool,
+    /// In a cluster: the epoch of the batch `released`, and the index of the last entry that the state has in it.
+    pub epoch: u64,
+    pub applied_index: u64,
     pub synced: u64,
     pub syncs: u64,
     pub last_sync_us: u64,

@@ -49,6 +49,8 @@ pub trait Group {
     fn read(&self, from: u64, to: u64, each: &mut ReadEntry<'_>) -> Result<(), String>;
     /// The snapshot that a start loads is now the one of `meta`; older entries may go as far as retention allows.
     fn compact(&self, meta: SnapshotMeta, retention: Retention);
+    /// Is there no room for the log on this node?
+    fn is_full(&self) -> bool;
     /// Figures of the log.
     fn figures(&self) -> Figures;
     /// Waits until everything queued is on this node's disk.
@@ -261,13 +263,14 @@ impl Journal for RaftJournal {
                 return Some(event);
             }
         }
+        let full = self.group.is_full();
+        if full != self.full {
+            // What this node cannot write piles up in its memory, even if others can.
+            self.full = full;
+            return Some(if full { Event::Full } else { Event::Room });
+        }
         if let Some(term) = self.epoch {
             return self.doubt(term).map(|cause| self.lose(cause));
-        }
-        let figures = self.group.figures();
-        if figures.full != self.full {
-            self.full = figures.full;
-            return Some(if self.full { Event::Full } else { Event::Room });
         }
         let term = self.may_lead()?;
         self.epoch = Some(term);
@@ -348,6 +351,8 @@ impl Journal for RaftJournal {
         Figures {
             appended: self.appended,
             released: self.chain.seq,
+            epoch: self.chain.epoch,
+            applied_index: self.applied.map_or(0, |applied| applied.index),
             appended_bytes: self.appended_bytes,
             ..self.group.figures()
         }

@@ -59,6 +59,9 @@ impl Group for Fake {
     fn compact(&self, meta: SnapshotMeta, _retention: Retention) {
         self.0.borrow_mut().compacted.push(meta);
     }
+    fn is_full(&self) -> bool {
+        false
+    }
     fn figures(&self) -> Figures {
         Figures::default()
     }
