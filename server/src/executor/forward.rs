@@ -197,7 +197,7 @@ impl Away {
 
     /// Passes a request on.
     pub fn relay(&mut self, request: &[u8]) -> Next {
-        if !matches!(self.link, Link::Open(_)) || self.leaves_by.is_some() {
+        if !self.is_open() || self.leaves_by.is_some() || self.half_closed {
             return Next::NoLeader;
         }
         if self.out.len() >= RELAY_BYTES_MAX {
@@ -462,6 +462,10 @@ impl Executor {
             return away.lost();
         }
         if away.leaves_by.is_some_and(|until| until <= Instant::now()) {
+            return After::Finish;
+        }
+        if matches!(away.waits, Waits::ForLeader(until) if until <= Instant::now()) {
+            // The old connection does not end, so that no other can be made.
             return After::Finish;
         }
         let answered = away.is_idle() && away.waits == Waits::ForAnswers;

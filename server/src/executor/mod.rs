@@ -168,7 +168,7 @@ impl Executor {
     /// Puts the parts together; runs when [`Executor::run`] is called.
     pub fn new(parts: Parts) -> Self {
         let Parts {
-            engine,
+            mut engine,
             host,
             journal,
             snapshots,
@@ -180,6 +180,9 @@ impl Executor {
             services,
             cluster,
         } = parts;
+        if let Some((handle, _)) = &cluster {
+            engine.shared.next_client_id = route::first_client_id(handle.id());
+        }
         let node_timeout = Duration::from_millis(engine.shared.config.cluster_node_timeout);
         let cluster = cluster.map(|(handle, me)| Cluster::new(handle, me, node_timeout, Arc::clone(&ready)));
         let listeners = Self::with_tokens(listeners, &ready);

@@ -44,6 +44,13 @@ pub struct Forwarding {
     pub due: Option<Instant>,
 }
 
+/// The number of a node's first client. Those of different nodes are far apart, so that a client keeps its number where
+/// its session goes; and none is too large for a double.
+pub(super) fn first_client_id(node: u64) -> u64 {
+    const NODE_BITS: u32 = 20;
+    ((node >> (u64::BITS - NODE_BITS)) << 32) + 1
+}
+
 /// What becomes of a request.
 pub enum Routed {
     /// It is executed here.
