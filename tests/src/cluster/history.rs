@@ -30,11 +30,13 @@ pub enum Kind {
     Set,
     /// XADD, XRANGE.
     Stream,
+    /// RPUSH, LPOP, BLPOP; LRANGE at the end.
+    Queue,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] =
-        [Kind::Register, Kind::Pair, Kind::Counter, Kind::List, Kind::Set, Kind::Stream];
+    pub const ALL: [Kind; 7] =
+        [Kind::Register, Kind::Pair, Kind::Counter, Kind::List, Kind::Set, Kind::Stream, Kind::Queue];
 
     /// The first letter of the keys' names.
     pub fn letter(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Kind {
             Kind::List => "l",
             Kind::Set => "s",
             Kind::Stream => "x",
+            Kind::Queue => "q",
         }
     }
 }
@@ -67,14 +70,16 @@ pub enum Action {
     Increment(Option<u64>),
     /// Counter: this was read.
     Count(u64),
-    /// List, stream: one more at the end. The rank, if the client was told.
+    /// List, stream, queue: one more at the end. The rank, if the client was told.
     Append(Element, Option<Rank>),
-    /// List, stream: all elements with their ranks, in order.
+    /// List, stream, queue: all elements with their ranks, in order.
     All(Vec<(Element, Rank)>),
     /// Set: one more. Whether it was new, if the client was told.
     Add(Element, Option<bool>),
     /// Set: all members, in any order.
     Members(Vec<Element>),
+    /// Queue: the first was taken away; `None` if there was none, or the outcome is unknown.
+    Pop(Option<Element>),
     /// A write that the server refused: nothing of it may ever be seen.
     Refused(Element),
 }
@@ -104,6 +109,7 @@ impl Op {
                 | Action::Increment(_)
                 | Action::Append(..)
                 | Action::Add(..)
+                | Action::Pop(Some(_))
         )
     }
 }

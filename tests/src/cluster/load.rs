@@ -1,4 +1,5 @@
-//! The clients of a test: they write and read registers, pairs, counters, lists, sets and streams and record what they saw.
+//! The clients of a test: they write and read registers, pairs, counters, lists, sets, streams and queues and record what they
+//! saw.
 //!
 //! Several clients share each object, and an object is left after [`OPS_PER_OBJECT`] operations, so that there is something
 //! to disagree about and histories stay short enough to be judged. What is written is a new number each time.
@@ -24,6 +25,8 @@ const LANES: u64 = 2;
 const OPS_PER_OBJECT: u64 = 120;
 /// What a client waits for a reply before it goes elsewhere.
 const REPLY_LIMIT: Duration = Duration::from_secs(2);
+/// How long a BLPOP waits.
+const BLOCK_SECONDS: &[u8] = b"0.1";
 /// For the last read of each object, when everything is whole again.
 const LAST_READ_LIMIT: Duration = Duration::from_secs(20);
 
@@ -259,6 +262,8 @@ impl Worker {
             let object = Object { kind, lane, generation };
             match kind {
                 Kind::Register => self.register(object),
+                Kind::Queue if self.rng.below(2) == 0 => self.pop(object),
+                Kind::Queue => self.push(object),
                 _ if self.rng.below(5) < 2 => drop(self.read(object)),
                 Kind::Pair => self.write_pair(object),
                 Kind::Counter => self.increment(object),
@@ -394,6 +399,25 @@ impl Worker {
         }
     }
 
+    fn pop(&mut self, object: Object) {
+        let key = self.key(object);
+        let call = self.shared.now();
+        let answer = match self.rng.below(2) {
+            0 => self.client.call(&[b"LPOP", key.as_bytes()]),
+            _ => self.client.call(&[b"BLPOP", key.as_bytes(), BLOCK_SECONDS]),
+        };
+        let element = |reply: &Reply| match reply {
+            Reply::Nil | Reply::NilArray => Some(None),
+            Reply::Array(items) => number(items.get(1)?).map(Some),
+            other => number(other).map(Some),
+        };
+        match self.expect(answer, element) {
+            Answer::Reply(found) => self.done(object, call, Action::Pop(found)),
+            Answer::Unknown(_) => self.unknown(object, call, Action::Pop(None)),
+            Answer::Refused(_) | Answer::Unsent => {}
+        }
+    }
+
     fn add_member(&mut self, object: Object) {
         let (key, element) = (self.key(object), self.element());
         let call = self.shared.now();
@@ -427,7 +451,7 @@ impl Worker {
             Kind::Pair => self.read_pair(&String::from_utf8_lossy(key))?,
             kind => {
                 let answer = match kind {
-                    Kind::List => self.client.call(&[b"LRANGE", key, b"0", b"-1"]),
+                    Kind::List | Kind::Queue => self.client.call(&[b"LRANGE", key, b"0", b"-1"]),
                     Kind::Set => self.client.call(&[b"SMEMBERS", key]),
                     Kind::Stream => self.client.call(&[b"XRANGE", key, b"-", b"+"]),
                     _ => self.client.call(&[b"GET", key]),
@@ -674,7 +698,7 @@ fn whole(kind: Kind, reply: &Reply) -> Option<Action> {
         Kind::Register | Kind::Pair => number_or_nil(reply).map(Action::Read),
         Kind::Counter => number_or_nil(reply).map(|count| Action::Count(count.unwrap_or(0))),
         Kind::Set => items()?.iter().map(number).collect::<Option<_>>().map(Action::Members),
-        Kind::List => {
+        Kind::List | Kind::Queue => {
             let elements: Vec<Element> = items()?.iter().map(number).collect::<Option<_>>()?;
             let ranked = elements.into_iter().zip(1..).collect();
             Some(Action::All(ranked))

@@ -4,7 +4,7 @@
 //! [`register`] searches (Wing and Gong 1993, in the just-in-time form of Lowe 2017: configurations in the order of the
 //! events, with memory of those that were seen). [`growing`] needs no search: of a counter, a list, a set or a stream whose
 //! elements are all different, the reads tell in which order everything took effect, and it is left to see whether the
-//! moments allow that order.
+//! moments allow that order. [`queue`] looks for the forms that a mistake can have.
 //!
 //! Operations whose outcome the client does not know may take effect at any time after their call, or never.
 //!
@@ -12,6 +12,7 @@
 //! last writes, which counts as a fault ([`Fault::Unread`]).
 
 mod growing;
+mod queue;
 mod register;
 
 use super::history::{Action, Element, History, Kind, Moment, NEVER, Op};
@@ -81,6 +82,7 @@ pub fn check(kind: Kind, history: &History) -> Result<(), Fault> {
         Kind::List => growing::check_sequence(history, true),
         Kind::Stream => growing::check_sequence(history, false),
         Kind::Set => growing::check_set(history),
+        Kind::Queue => queue::check(history),
     }
 }
 

@@ -321,6 +321,78 @@ mod sets {
     }
 }
 
+mod queues {
+    use super::*;
+    use Action::{Append, Pop};
+
+    fn push(element: Element) -> Action {
+        Append(element, None)
+    }
+
+    #[test]
+    fn first_in_first_out() {
+        let ops = [
+            (1, 1, 2, push(10)),
+            (1, 3, 4, push(20)),
+            (2, 5, 6, Pop(Some(10))),
+            (2, 7, 8, Pop(Some(20))),
+            (2, 9, 10, Pop(None)),
+            (3, 11, 12, all(&[])),
+        ];
+        assert_eq!(verdict(Kind::Queue, &ops), Ok(()));
+        let other_way = [
+            (1, 1, 2, push(10)),
+            (1, 3, 4, push(20)),
+            (2, 5, 6, Pop(Some(20))),
+            (2, 7, 8, Pop(Some(10))),
+            (3, 11, 12, all(&[])),
+        ];
+        assert!(is_impossible(verdict(Kind::Queue, &other_way)));
+        let overtaken =
+            [(1, 1, 2, push(10)), (1, 3, 4, push(20)), (2, 5, 6, Pop(Some(20))), (3, 11, 12, all(&[10]))];
+        assert!(is_impossible(verdict(Kind::Queue, &overtaken)));
+    }
+
+    #[test]
+    fn nothing_is_taken_twice() {
+        let ops =
+            [(1, 1, 2, push(10)), (2, 3, 4, Pop(Some(10))), (3, 3, 4, Pop(Some(10))), (3, 11, 12, all(&[]))];
+        assert!(matches!(verdict(Kind::Queue, &ops), Err(Fault::Doubled { .. })));
+        let still_there = [(1, 1, 2, push(10)), (2, 3, 4, Pop(Some(10))), (3, 11, 12, all(&[10]))];
+        assert!(matches!(verdict(Kind::Queue, &still_there), Err(Fault::Doubled { .. })));
+    }
+
+    #[test]
+    fn what_is_gone_was_taken_by_somebody() {
+        let lost = [(1, 1, 2, push(10)), (3, 11, 12, all(&[]))];
+        assert!(matches!(verdict(Kind::Queue, &lost), Err(Fault::Lost { element: 10, .. })));
+        let perhaps_taken = [(1, 1, 2, push(10)), (2, 3, 0, Pop(None)), (3, 11, 12, all(&[]))];
+        assert_eq!(verdict(Kind::Queue, &perhaps_taken), Ok(()));
+        let two_by_one =
+            [(1, 1, 2, push(10)), (1, 1, 2, push(20)), (2, 3, 0, Pop(None)), (3, 11, 12, all(&[]))];
+        assert!(matches!(verdict(Kind::Queue, &two_by_one), Err(Fault::Lost { .. })));
+        let never_pushed = [(1, 1, 0, push(10)), (3, 11, 12, all(&[]))];
+        assert_eq!(verdict(Kind::Queue, &never_pushed), Ok(()));
+    }
+
+    #[test]
+    fn nobody_pushed_it() {
+        let ops = [(1, 1, 2, Action::Refused(10)), (2, 3, 4, Pop(Some(10))), (3, 11, 12, all(&[]))];
+        assert!(matches!(verdict(Kind::Queue, &ops), Err(Fault::Phantom { element: 10, .. })));
+        let too_early = [(2, 1, 2, Pop(Some(10))), (1, 3, 4, push(10)), (3, 11, 12, all(&[]))];
+        assert!(matches!(verdict(Kind::Queue, &too_early), Err(Fault::Phantom { element: 10, .. })));
+    }
+
+    #[test]
+    fn an_empty_queue_has_nothing_in_it() {
+        let ops =
+            [(1, 1, 2, push(10)), (2, 3, 4, Pop(None)), (2, 5, 6, Pop(Some(10))), (3, 11, 12, all(&[]))];
+        assert!(is_impossible(verdict(Kind::Queue, &ops)));
+        let perhaps_not_yet = [(1, 1, 4, push(10)), (2, 3, 4, Pop(None)), (3, 11, 12, all(&[10]))];
+        assert_eq!(verdict(Kind::Queue, &perhaps_not_yet), Ok(()));
+    }
+}
+
 /// The checker against a search through all orders.
 mod against_all_orders {
     use super::*;
@@ -362,7 +434,7 @@ mod against_all_orders {
                     return told.is_none_or(|told| told == new);
                 }
                 Action::Members(members) => return members.iter().copied().eq(self.set.iter().copied()),
-                Action::Halves(..) | Action::Refused(_) => return false,
+                Action::Halves(..) | Action::Pop(_) | Action::Refused(_) => return false,
             }
             true
         }
@@ -412,8 +484,8 @@ mod against_all_orders {
             (Kind::Register | Kind::Pair, false) => Action::Read(None),
             (Kind::Counter, true) => Action::Increment(None),
             (Kind::Counter, false) => Action::Count(0),
-            (Kind::List | Kind::Stream, true) => Action::Append(element, None),
-            (Kind::List | Kind::Stream, false) => Action::All(Vec::new()),
+            (Kind::List | Kind::Stream | Kind::Queue, true) => Action::Append(element, None),
+            (Kind::List | Kind::Stream | Kind::Queue, false) => Action::All(Vec::new()),
             (Kind::Set, true) => Action::Add(element, None),
             (Kind::Set, false) => Action::Members(Vec::new()),
         }
