@@ -333,7 +333,8 @@ impl Cluster {
             .find(|dir| dir.ends_with("target"))
             .unwrap_or(Path::new("target"))
             .join("cluster-failures")
-            .join(format!("{}", std::process::id()));
+            // The cluster's own name, which nobody else has.
+            .join(self.root.path().file_name().context("a directory has a name")?);
         std::fs::create_dir_all(&kept)?;
         for node in &self.nodes {
             // A node that was never started has none.
