@@ -175,6 +175,14 @@ impl Cluster {
         self.ask_within(node, command, ANSWER_LIMIT)
     }
 
+    /// Asks a node what it has itself, leader or not.
+    pub fn ask_itself(&self, node: usize, command: &[&str]) -> anyhow::Result<Reply> {
+        let mut connection = self.directory.connect(node, ANSWER_LIMIT)?;
+        let readonly = connection.call(&["READONLY"], ANSWER_LIMIT)?;
+        ensure!(readonly == Reply::Simple(b"OK".to_vec()), "node {node}: READONLY answers {readonly}");
+        connection.call(command, ANSWER_LIMIT)
+    }
+
     /// Asks a node something that may take its time.
     pub fn ask_within(&self, node: usize, command: &[&str], limit: Duration) -> anyhow::Result<Reply> {
         let asked = || self.directory.connect(node, ANSWER_LIMIT)?.call(command, limit);

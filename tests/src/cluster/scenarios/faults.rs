@@ -208,7 +208,7 @@ fn wipe_follower(stage: &mut Stage) -> anyhow::Result<()> {
     stage.let_pass(0, 300);
     let at = load.now();
     stage.start_again(follower)?;
-    stage.await_voters(3)?;
+    stage.await_all_voters()?;
     stage.await_writes(&load, at)?;
     // What it has now must be enough for a majority with it: the next to go is another.
     let other = stage.cluster.awake().find(|&node| node != follower).expect("three nodes are awake");

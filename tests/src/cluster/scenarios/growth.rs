@@ -1,10 +1,10 @@
 //! Nodes come and go, catch up from snapshots, and one becomes three.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use std::path::Path;
 use std::time::Duration;
 
-use super::{SCENARIO, SETTLE_LIMIT, STOP_LIMIT, Scenario, Stage, cluster_nodes};
+use super::{SCENARIO, SETTLE_LIMIT, STOP_LIMIT, Scenario, Stage, cluster_nodes, node_id};
 use crate::cluster::group::{Cluster, Plan};
 use crate::golden::Reply;
 
@@ -36,9 +36,9 @@ fn membership(stage: &mut Stage) -> anyhow::Result<()> {
         stage.cluster.await_serving(node, SETTLE_LIMIT)?;
         let members: Vec<usize> = stage.cluster.awake().filter(|&other| other != node).collect();
         let asked = members[stage.rng.below(members.len() as u64) as usize];
-        meet(&stage.cluster, asked, node)?;
+        meet(stage, asked, node)?;
     }
-    stage.await_voters(5)?;
+    stage.await_all_voters()?;
     stage.let_pass(100, 300);
     for _ in 0..2 {
         let leader = stage.leader()?;
@@ -58,7 +58,7 @@ fn membership(stage: &mut Stage) -> anyhow::Result<()> {
         stage.cluster.nodes[node].kill();
         stage.cluster.nodes[node].wipe()?;
     }
-    stage.await_voters(3)?;
+    stage.await_all_voters()?;
     let changed = load.now();
     stage.await_writes(&load, changed)?;
     let record = stage.judge(load)?;
@@ -67,19 +67,23 @@ fn membership(stage: &mut Stage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks a member to take a node in.
-pub(super) fn meet(cluster: &Cluster, asked: usize, node: usize) -> anyhow::Result<()> {
-    let addr = cluster.nodes[node].addr;
+/// Asks a member to take a node in. A node answers clients a moment before it answers other nodes, and is asked again until
+/// it does.
+fn meet(stage: &mut Stage, asked: usize, node: usize) -> anyhow::Result<()> {
+    let addr = stage.cluster.nodes[node].addr;
     let (host, port) = (addr.ip().to_string(), addr.port().to_string());
-    expect_ok(cluster.ask_within(asked, &["CLUSTER", "MEET", &host, &port], MEET_LIMIT)?)
-        .with_context(|| format!("CLUSTER MEET of node {node}, asked of node {asked}"))
+    let what = format!("CLUSTER MEET of node {node}, asked of node {asked}");
+    let answer = stage.cluster.wait(&what, SETTLE_LIMIT, |cluster| {
+        match cluster.ask_within(asked, &["CLUSTER", "MEET", &host, &port], MEET_LIMIT) {
+            Ok(Reply::Error(text)) if String::from_utf8_lossy(&text).contains("refused") => None,
+            other => Some(other),
+        }
+    })?;
+    expect_ok(answer?).context(what)
 }
 
 fn forget(cluster: &Cluster, asked: usize, node: usize) -> anyhow::Result<()> {
-    let id = match cluster.ask(node, &["CLUSTER", "MYID"])? {
-        Reply::Bulk(id) => String::from_utf8_lossy(&id).into_owned(),
-        other => bail!("CLUSTER MYID answers {other}"),
-    };
+    let id = node_id(cluster, node)?;
     expect_ok(cluster.ask_within(asked, &["CLUSTER", "FORGET", &id], MEET_LIMIT)?)
         .with_context(|| format!("CLUSTER FORGET of node {node}, asked of node {asked}"))
 }
@@ -103,7 +107,7 @@ pub(super) const INTERRUPTED_SNAPSHOT: Scenario = Scenario {
 fn interrupted_snapshot(stage: &mut Stage) -> anyhow::Result<()> {
     let load = stage.load()?;
     let follower = stage.follower()?;
-    let had = stage.cluster.figure(follower, "raft_applied")?;
+    let had = stage.cluster.figure(follower, "raft_last_index")?;
     stage.cluster.nodes[follower].kill();
     fill(stage)?;
     let leader = stage.leader()?;
@@ -198,9 +202,9 @@ fn adopt_single(stage: &mut Stage) -> anyhow::Result<()> {
         let node = stage.cluster.add_node(WAITS_FOR_MEET)?;
         stage.cluster.spawn(node)?;
         stage.cluster.await_serving(node, SETTLE_LIMIT)?;
-        meet(&stage.cluster, 0, node)?;
+        meet(stage, 0, node)?;
     }
-    stage.await_voters(3)?;
+    stage.await_all_voters()?;
     // The others have everything: what is left without the first node is judged.
     stage.cluster.nodes[0].kill();
     let killed = load.now();

@@ -11,7 +11,7 @@ mod hand_over;
 mod reads;
 
 use anyhow::{Context, bail, ensure};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
@@ -272,26 +272,34 @@ impl Stage {
         self.await_caught_up(node)
     }
 
-    /// Waits until a node has applied what the leader has committed by now.
+    /// Waits until a node has applied what is written now. Asked by a read: figures of INFO may be a second old.
     pub fn await_caught_up(&mut self, node: usize) -> anyhow::Result<()> {
         let started = Instant::now();
-        let leader = self.leader()?;
-        let committed = self.cluster.figure(leader, "raft_committed")?;
-        let what = format!("node {node} to catch up to {committed}");
+        let marker = format!("{:x}", self.rng.next());
+        let write = ["SET", "marker", marker.as_str()];
+        self.cluster.wait("a marker to be written", SETTLE_LIMIT, |cluster| {
+            let leader = cluster.leader()?;
+            (cluster.ask(leader, &write).ok()? == Reply::Simple(b"OK".to_vec())).then_some(())
+        })?;
+        let what = format!("node {node} to catch up");
         self.cluster.wait(&what, SETTLE_LIMIT, |cluster| {
-            (cluster.figure(node, "raft_applied").ok()? >= committed).then_some(())
+            let found = cluster.ask_itself(node, &["GET", "marker"]).ok()?;
+            (found == Reply::Bulk(marker.clone().into_bytes())).then_some(())
         })?;
         self.figure("caught up", started.elapsed());
         Ok(())
     }
 
-    /// Waits until the leader counts this many voters and hears from all of them.
-    pub fn await_voters(&mut self, count: usize) -> anyhow::Result<()> {
-        let what = format!("{count} connected voters");
-        self.cluster.wait(&what, SETTLE_LIMIT, |cluster| {
+    /// Waits until just the nodes that are awake are voters, and the leader hears from all of them.
+    pub fn await_all_voters(&mut self) -> anyhow::Result<()> {
+        self.cluster.wait("all nodes to be connected voters", SETTLE_LIMIT, |cluster| {
             let nodes = cluster_nodes(cluster, cluster.leader()?).ok()?;
-            let good = |node: &&NodeLine| node.voter && node.connected;
-            (nodes.len() == count && nodes.iter().filter(good).count() == count).then_some(())
+            let good = nodes.iter().filter(|line| line.voter && line.connected);
+            let voters: BTreeSet<&str> = good.map(|line| line.id.as_str()).collect();
+            let ids: anyhow::Result<BTreeSet<String>> =
+                cluster.awake().map(|node| node_id(cluster, node)).collect();
+            let ids = ids.ok()?;
+            (voters.len() == nodes.len() && ids.iter().map(String::as_str).eq(voters)).then_some(())
         })
     }
 
@@ -389,6 +397,14 @@ pub fn cluster_nodes(cluster: &Cluster, node: usize) -> anyhow::Result<Vec<NodeL
             })
         })
         .collect()
+}
+
+/// CLUSTER MYID.
+pub fn node_id(cluster: &Cluster, node: usize) -> anyhow::Result<String> {
+    match cluster.ask(node, &["CLUSTER", "MYID"])? {
+        Reply::Bulk(id) => Ok(String::from_utf8_lossy(&id).into_owned()),
+        other => bail!("CLUSTER MYID answers {other}"),
+    }
 }
 
 /// No client was told anything but that it has to connect again.
