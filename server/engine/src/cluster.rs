@@ -12,6 +12,8 @@ pub struct ClusterView {
     pub myself: usize,
     /// Place of the leader, if one is known.
     pub leader: Option<usize>,
+    /// Place of the last leader known, while there is none.
+    pub last_leader: Option<usize>,
     /// This node leads and has everything that was ever acknowledged.
     pub serving: bool,
     /// `cluster-redirect moved`: commands for the leader are answered with -MOVED instead of being forwarded.
@@ -40,9 +42,15 @@ impl ClusterView {
         self.leader.map(|at| &self.nodes[at])
     }
 
+    /// The place of the node that is shown as the master. As in Redis the last one keeps its slots until another has them:
+    /// clients of a cluster take slots that nobody has for a cluster that was never made, and give up.
+    pub fn master(&self) -> Option<usize> {
+        self.leader.or(self.last_leader)
+    }
+
     /// The places of all nodes that do not lead: what Redis calls replicas.
     pub fn replicas(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.nodes.len()).filter(|&at| self.leader != Some(at))
+        (0..self.nodes.len()).filter(|&at| self.master() != Some(at))
     }
 
     /// The node with these 40 digits, in any case.

@@ -53,6 +53,7 @@ pub fn three_nodes(myself: usize, leader: Option<usize>) -> ClusterView {
         nodes: (1..=3).map(node).collect(),
         myself,
         leader,
+        last_leader: None,
         serving: leader == Some(myself),
         redirect: false,
         raft: RaftFigures {

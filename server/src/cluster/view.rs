@@ -63,6 +63,7 @@ pub fn of(status: &Status, facts: &Facts) -> ClusterView {
         nodes,
         myself,
         leader: status.leader.and_then(place),
+        last_leader: None,
         serving: facts.serving,
         redirect: facts.redirect,
         raft: RaftFigures {

@@ -364,7 +364,12 @@ impl Executor {
             proposed_bytes: cluster.handle.proposed_bytes(),
             me: cluster.me.clone(),
         };
-        cluster.view = Arc::new(view::of(&status, &facts));
+        let mut view = view::of(&status, &facts);
+        if view.leader.is_none() {
+            let last = cluster.view.master().map(|at| &cluster.view.nodes[at].id);
+            view.last_leader = last.and_then(|id| view.find(id.as_bytes()));
+        }
+        cluster.view = Arc::new(view);
         cluster.seen = Some(status);
         self.shared.borrow_mut().cluster = Some(Arc::clone(&cluster.view));
         self.announce_master();

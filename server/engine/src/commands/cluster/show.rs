@@ -65,7 +65,7 @@ fn nodes(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
 /// `<id> <ip:port@cport> <flags> <master> <ping-sent> <pong-recv> <config-epoch> <link-state> <slots>`.
 fn line(view: &ClusterView, at: usize) -> String {
     let node = &view.nodes[at];
-    let leads = view.leader == Some(at);
+    let leads = view.master() == Some(at);
     let flags = [
         ("myself", at == view.myself),
         ("master", leads),
@@ -75,8 +75,8 @@ fn line(view: &ClusterView, at: usize) -> String {
         ("nofailover", !node.voter),
     ];
     let flags: Vec<&str> = flags.into_iter().filter(|&(_, is)| is).map(|(flag, _)| flag).collect();
-    let master = match view.leader_node() {
-        Some(leader) if !leads => &leader.id,
+    let master = match view.master() {
+        Some(master) if !leads => &view.nodes[master].id,
         _ => "-",
     };
     let link = if node.connected { "connected" } else { "disconnected" };
@@ -105,7 +105,7 @@ pub(super) static SLAVES: Command = Command { name: "slaves", ..REPLICAS_OF };
 
 fn replicas(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let view = view(cx)?;
-    if view.leader != Some(known_node(&view, args, 2)?) {
+    if view.master() != Some(known_node(&view, args, 2)?) {
         return Err("ERR The specified node is not a master".into());
     }
     cx.reply.array(view.replicas().count());
@@ -128,8 +128,8 @@ pub(super) static SLOTS: Command = Command {
 
 fn slots(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     let view = view(cx)?;
-    let Some(leader) = view.leader_node() else {
-        // Nobody serves any slot: clients ask another node, or again.
+    let Some(leader) = view.master().map(|at| &view.nodes[at]) else {
+        // There has been no leader yet: nobody serves any slot.
         cx.reply.array(0);
         return Ok(());
     };
@@ -167,7 +167,7 @@ fn shards(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     cx.reply.array(1);
     cx.reply.map(2);
     cx.reply.bulk(b"slots");
-    if view.is_ok() {
+    if view.master().is_some() {
         cx.reply.array(2);
         cx.reply.int(0);
         cx.reply.int(i64::from(LAST_SLOT));
@@ -177,7 +177,7 @@ fn shards(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     cx.reply.bulk(b"nodes");
     cx.reply.array(view.nodes.len());
     // The master first, as clients expect.
-    for at in view.leader.into_iter().chain(view.replicas()) {
+    for at in view.master().into_iter().chain(view.replicas()) {
         shard_node(cx.reply, &view, at);
     }
     Ok(())
@@ -195,7 +195,7 @@ fn shard_node(reply: &mut ReplyWriter, view: &ClusterView, at: usize) {
     reply.int(i64::from(node.port));
     text(reply, "ip", &node.host);
     text(reply, "endpoint", &node.host);
-    text(reply, "role", if view.leader == Some(at) { "master" } else { "replica" });
+    text(reply, "role", if view.master() == Some(at) { "master" } else { "replica" });
     reply.bulk(b"replication-offset");
     reply.int(view.offset(at) as i64);
     let health = match node {

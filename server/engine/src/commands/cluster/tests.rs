@@ -141,6 +141,20 @@ fn slots_are_all_the_leaders_and_its_replicas() {
 }
 
 #[test]
+fn the_last_leader_keeps_its_slots_until_another_has_them() {
+    let (mut server, a) = node(1, Some(0));
+    let shown = |server: &mut TestEngine| {
+        ["CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER NODES"].map(|command| server.run(a, command))
+    };
+    let before = shown(&mut server);
+    let mut view = three_nodes(1, None);
+    view.last_leader = Some(0);
+    server.host.show(view);
+    assert_eq!(shown(&mut server), before);
+    assert!(server.run(a, "CLUSTER INFO").contains("cluster_state:fail"));
+}
+
+#[test]
 fn shards_is_one_shard_with_the_master_first() {
     let (mut server, _) = node(1, Some(1));
     let mut view = three_nodes(1, Some(1));
