@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Whole-server comparisons with redis-server, in one run on one machine. `cargo xtask bench NAME` calls this.
+"""Whole-server comparisons with other servers, in one run on one machine. `cargo xtask bench NAME` calls this.
 
     bench.py throughput [--rounds N] [CASE ...]   redis-benchmark, alternating; CASE = persistence/command:pipeline:clients
     bench.py memory                               bytes per key of strings, small hashes, a sorted set, a stream
     bench.py snapshot                             longest stall of a PING client and RSS while a snapshot runs under load
     bench.py load                                 start-up with 2 M keys, from snapshot and from log
+    bench.py cluster [--rounds N] [CLIENTS ...]   three nodes beside one node and beside three of etcd: see cluster.py
 
 Figures are medians; the raw ones go to runs/NAME-COMMIT.json with the commit and the machine. Absolute figures drift with
 the machine: compare ratios, and only within one run.
@@ -15,148 +16,23 @@ import json
 import os
 import platform
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
 
+import cluster
+from servers import CAIRN, REDIS, ROOT, Client, Server
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-CAIRN = os.environ.get("CAIRN_SERVER_BIN", str(ROOT / "target" / "release" / "cairn-server"))
-REDIS = os.environ.get("REDIS_SERVER_BIN", "redis-server")
-TICK = os.sysconf("SC_CLK_TCK")
-START_LIMIT_S = 120
 
 THROUGHPUT_CASES = [
     "none/set:1:50", "none/get:1:50", "none/set:16:50", "none/get:16:50",
     "everysec/set:1:50", "everysec/get:1:50", "everysec/set:16:50", "everysec/get:16:50",
     "always/set:1:50", "always/set:1:500", "always/set:16:50",
 ]
-
-
-class Client:
-    """As little of a Redis client as the figures need."""
-
-    def __init__(self, port, timeout=120):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.file = self.socket.makefile("rb")
-
-    @staticmethod
-    def encode(*words):
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            word = word if isinstance(word, bytes) else str(word).encode()
-            parts.append(b"$%d\r\n%s\r\n" % (len(word), word))
-        return b"".join(parts)
-
-    def read(self):
-        line = self.file.readline()
-        if not line:
-            raise ConnectionError("the server closed the connection")
-        kind, rest = line[:1], line[1:-2]
-        if kind == b"-":
-            raise RuntimeError(rest.decode())
-        if kind == b":":
-            return int(rest)
-        if kind == b"$":
-            return None if rest == b"-1" else self.file.read(int(rest) + 2)[:-2]
-        if kind == b"*":
-            return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
-        return rest
-
-    def call(self, *words):
-        self.socket.sendall(self.encode(*words))
-        return self.read()
-
-    def pipeline(self, requests, window=1000):
-        """Sends an iterable of encoded requests, reading replies a window behind."""
-        sent = 0
-        buffer = []
-        for request in requests:
-            buffer.append(request)
-            if len(buffer) == window:
-                self.socket.sendall(b"".join(buffer))
-                for _ in buffer:
-                    self.read()
-                sent += len(buffer)
-                buffer.clear()
-        self.socket.sendall(b"".join(buffer))
-        for _ in buffer:
-            self.read()
-        return sent + len(buffer)
-
-    def info(self, section):
-        text = self.call("INFO", section).decode()
-        return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-
-
-class Server:
-    """A server of our own on a free port with an empty directory."""
-
-    def __init__(self, kind, flags, directory=None):
-        self.kind = kind
-        self.directory = directory or tempfile.mkdtemp(prefix="bench-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        binary = CAIRN if kind == "cairn" else REDIS
-        command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.directory,
-                   "--enable-debug-command", "yes", *flags]
-        self.started = time.monotonic()
-        self.log = open(os.path.join(self.directory, "out.txt"), "ab")
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
-        while True:
-            try:
-                if Client(self.port, 5).call("PING") == b"PONG":
-                    break
-            except (OSError, RuntimeError, ConnectionError):
-                pass
-            if self.process.poll() is not None or time.monotonic() - self.started > START_LIMIT_S:
-                sys.exit(f"{binary} does not serve: see {self.directory}/out.txt")
-            time.sleep(0.002)
-        self.ready_after = time.monotonic() - self.started
-
-    def client(self):
-        return Client(self.port)
-
-    def cpu_seconds(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def rss(self):
-        return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-    def rss_of_family(self):
-        """With the children: Redis's snapshot is made by a forked process; shared pages count once for each."""
-        total = self.rss()
-        for pid in subprocess.run(["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True).stdout.split():
-            try:
-                smaps = Path(f"/proc/{pid}/smaps_rollup").read_text()
-                total += 1024 * sum(int(line.split()[1]) for line in smaps.splitlines() if line.startswith("Private"))
-            except OSError:
-                pass
-        return total
-
-    def stop(self, keep=False):
-        self.process.terminate()
-        try:
-            self.process.wait(60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
-        if not keep:
-            shutil.rmtree(self.directory, ignore_errors=True)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
 
 
 def persistence_flags(name):
@@ -361,7 +237,7 @@ def load(arguments):
     return results
 
 
-BENCHES = {"throughput": throughput, "memory": memory, "snapshot": snapshot, "load": load}
+BENCHES = {"throughput": throughput, "memory": memory, "snapshot": snapshot, "load": load, "cluster": cluster.run}
 
 
 def main():
@@ -370,7 +246,8 @@ def main():
     parser.add_argument("cases", nargs="*")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-save", action="store_true", help="print only")
-    arguments = parser.parse_args()
+    parser.add_argument("--without-etcd", action="store_true", help="cluster: three nodes beside one only")
+    arguments = parser.parse_intermixed_args()
     if not os.path.exists(CAIRN):
         sys.exit("no release build: cargo build --release")
     result = BENCHES[arguments.name](arguments)

@@ -18,7 +18,7 @@ const VERIFY_FUZZ_SECONDS: &str = "5";
 const FUZZ_TARGETS: &[&str] = &["request", "reply", "log", "peer", "rdb", "restore"];
 
 /// What `tests/bench/bench.py` measures.
-const BENCHES: &[&str] = &["throughput", "memory", "snapshot", "load"];
+const BENCHES: &[&str] = &["throughput", "memory", "snapshot", "load", "cluster"];
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Developer commands of Cairn")]
@@ -93,7 +93,8 @@ enum Command {
         #[arg(long)]
         input: Option<PathBuf>,
     },
-    /// Compare with redis-server on this machine: throughput, memory, snapshot or load; figures go to tests/bench/runs
+    /// Compare with redis-server on this machine: throughput, memory, snapshot or load; or three nodes with one, and with
+    /// etcd: cluster. Figures go to tests/bench/runs
     Bench {
         /// What to measure; further arguments as tests/bench/bench.py says
         #[arg(value_parser = BENCHES.to_vec())]
@@ -320,7 +321,13 @@ fn bench(name: &str, arguments: &[String]) -> anyhow::Result<()> {
     build_release(&mut steps)?;
     let mut command = std::process::Command::new("python3");
     command.args(["tests/bench/bench.py", name]).args(arguments);
-    command.env("CAIRN_SERVER_BIN", tools::target_dir().join("release").join("cairn-server"));
+    let release = tools::target_dir().join("release");
+    command.env("CAIRN_SERVER_BIN", release.join("cairn-server"));
+    if name == "cluster" {
+        let load = ["build", "--release", "-p", "cairn-bench", "--bin", "etcd-load"];
+        steps.cargo("etcd-load", &load, "see the compiler's errors")?;
+        command.env("ETCD_LOAD_BIN", release.join("etcd-load"));
+    }
     steps.run(&format!("bench {name}"), command, "see above")
 }
 

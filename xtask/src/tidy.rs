@@ -5,13 +5,14 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Who may depend on whom, besides on crates of others. `cairn-tests` and `xtask` are not shipped and may use all.
+/// Who may depend on whom, besides on crates of others. `cairn-bench`, `cairn-tests` and `xtask` are not shipped.
 const ARROWS: &[(&str, &[&str])] = &[
     ("cairn-proto", &[]),
     ("cairn-storage", &[]),
     ("cairn-replication", &["cairn-storage"]),
     ("cairn-engine", &["cairn-proto"]),
     ("cairn-server", &["cairn-engine", "cairn-proto", "cairn-replication", "cairn-storage"]),
+    ("cairn-bench", &[]),
     ("cairn-tests", &["cairn-engine", "cairn-proto", "cairn-replication", "cairn-server", "cairn-storage"]),
     ("xtask", &[]),
 ];

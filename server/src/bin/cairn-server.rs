@@ -9,7 +9,7 @@ use cairn_engine::config::{Config, LogLevel};
 use cairn_server::flags::{self, Invocation};
 use cairn_server::memory::CountingAllocator;
 use cairn_server::{config_file, start};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt, reload};
@@ -62,7 +62,7 @@ fn run() -> Result<()> {
 
 /// Sends log lines to `logfile`, or to standard output; returns what changes the level.
 fn start_logging(config: &Config) -> Result<Box<dyn Fn(LogLevel)>> {
-    let (filter, handle) = reload::Layer::<LevelFilter, Registry>::new(level(config.loglevel));
+    let (filter, handle) = reload::Layer::<Targets, Registry>::new(shown(config.loglevel));
     let registry = tracing_subscriber::registry().with(filter);
     if config.logfile.is_empty() {
         registry.with(fmt::layer().with_ansi(io::stdout().is_terminal()).with_target(false)).init();
@@ -78,11 +78,19 @@ fn start_logging(config: &Config) -> Result<Box<dyn Fn(LogLevel)>> {
     }
     Ok(Box::new(move |new| {
         // Fails only once the subscriber is gone, at the very end.
-        let _ = handle.reload(level(new));
+        let _ = handle.reload(shown(new));
     }))
 }
 
-fn level(level: LogLevel) -> LevelFilter {
+/// What is logged. This server tells the story of a cluster itself; openraft's own account of each step is for whoever asks for
+/// everything.
+fn shown(level: LogLevel) -> Targets {
+    let ours = level_filter(level);
+    let openraft = if level == LogLevel::Debug { ours } else { ours.min(LevelFilter::WARN) };
+    Targets::new().with_default(ours).with_target("openraft", openraft)
+}
+
+fn level_filter(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Debug => LevelFilter::TRACE,
         LogLevel::Verbose => LevelFilter::DEBUG,
