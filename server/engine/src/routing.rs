@@ -70,6 +70,10 @@ fn class(entry: &Entry) -> Need {
     if explains {
         return Need::Local;
     }
+    // The leader changes the membership; the others ask it.
+    if name == "cluster|forget" {
+        return Need::Leader;
+    }
     // Who waits on a follower would not hear of what the leader's clients do.
     if flags.has_any(Flag::Write, Flag::MayReplicate) || flags.has(Flag::Blocking) || waits {
         return Need::Leader;
@@ -95,7 +99,7 @@ mod tests {
         client|list client|no-evict client|no-touch client|pause client|reply client|setinfo client|setname \
         client|unblock client|unpause cluster cluster|addslots cluster|addslotsrange cluster|bumpepoch \
         cluster|count-failure-reports cluster|countkeysinslot cluster|delslots cluster|delslotsrange \
-        cluster|failover cluster|flushslots cluster|forget cluster|getkeysinslot cluster|help cluster|info \
+        cluster|failover cluster|flushslots cluster|getkeysinslot cluster|help cluster|info \
         cluster|keyslot cluster|links cluster|meet cluster|myid cluster|myshardid cluster|nodes cluster|replicas \
         cluster|replicate cluster|reset cluster|saveconfig cluster|set-config-epoch cluster|setslot \
         cluster|shards cluster|slaves cluster|slots command command|count command|docs command|getkeys \
@@ -109,7 +113,7 @@ mod tests {
 
     /// Writes, scripts, transactions, messages, waiting.
     const LEADER: &str = "
-        append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin copy decr decrby del \
+        append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster|forget copy decr decrby del \
         discard eval evalsha exec expire expireat flushall flushdb geoadd georadius georadiusbymember \
         geosearchstore getdel getex getset hdel hincrby hincrbyfloat hmset hset hsetnx incr incrby incrbyfloat \
         linsert lmove lmpop lpop lpush lpushx lrem lset ltrim move mset msetnx multi persist pexpire pexpireat \

@@ -10,6 +10,7 @@ use cairn_engine::Slot;
 use cairn_engine::cluster::{ClusterRequest, ClusterView, SWITCH_MASTER};
 use cairn_engine::rdb;
 use cairn_replication::handle::{Done, Handle, Order, Status};
+use cairn_replication::identity::shown;
 use cairn_replication::snapshot::Received;
 use cairn_replication::types::{NodeId, Peer};
 use cairn_storage::snapshot::SnapshotDir;
@@ -82,6 +83,17 @@ impl Cluster {
     /// Is the leadership being handed over?
     pub fn is_handing_over(&self) -> bool {
         self.hand_over.is_some()
+    }
+
+    /// This node as the group knows it; `None`: it is no member.
+    pub fn me_as_member(&self) -> Option<Peer> {
+        let status = self.handle.status();
+        status.members.iter().find(|member| member.id == status.id).map(|member| member.peer.clone())
+    }
+
+    /// Is this the id of this node, as clients see it?
+    pub fn is_called(&self, name: &[u8]) -> bool {
+        shown(self.handle.id()).as_bytes().eq_ignore_ascii_case(name)
     }
 
     /// Who answers what only a leader may answer, as far as this node knows.
@@ -265,7 +277,7 @@ impl Executor {
 
     /// Rule 5: no commands are taken from here on.
     pub(super) fn begin_hand_over(&mut self, to: Option<NodeId>, timeout: Option<Duration>) {
-        let Some(cluster) = &mut self.cluster else { return };
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.hand_over.is_none()) else { return };
         let timeout = timeout.unwrap_or(cluster.node_timeout * HAND_OVER_TIMEOUTS);
         tracing::info!(to, "handing the leadership over: no commands are taken until somebody else leads");
         cluster.hand_over = Some(HandOver { to, deadline: Instant::now() + timeout, transferring: false });

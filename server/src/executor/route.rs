@@ -104,6 +104,10 @@ impl Executor {
             Session::Local if self.forwarding.leading == Leading::Myself => {
                 if asks_for_session(args) {
                     self.welcome(session, slot, args)
+                } else if self.forgets_this_leader(args) && self.engine.is_authenticated(slot) {
+                    // Somebody else leads first, and is asked then.
+                    self.begin_hand_over(None, None);
+                    self.send_away(session, slot)
                 } else {
                     Routed::Here
                 }
@@ -129,7 +133,7 @@ impl Executor {
         if must_authenticate {
             return Routed::Here;
         }
-        if !leader_needed(args, &client.state) {
+        if !leader_needed(args, &client.state) && !is_takeover(args) {
             return Routed::Here;
         }
         if self.engine.shared.config.cluster_redirect == ClusterRedirect::Moved
@@ -137,6 +141,11 @@ impl Executor {
         {
             return routed;
         }
+        self.send_away(session, slot)
+    }
+
+    /// The session goes to whoever leads.
+    fn send_away(&mut self, session: &mut Session, slot: Slot) -> Routed {
         let Some(client) = self.engine.client(slot) else { return Routed::Taken };
         let state = SessionState::of(client);
         let token = self.upstream_token(slot);
@@ -148,8 +157,13 @@ impl Executor {
     /// A session at the leader, or on its way there.
     fn route_away(&mut self, away: &mut Away, slot: Slot, args: Args<'_>, raw: &[u8]) -> Routed {
         let now_ms = self.engine.shared.now_ms;
+        // CLUSTER FAILOVER to a replica: the leader is asked to hand over to this node.
+        let takeover = if is_takeover(args) { self.ask_for_leadership() } else { None };
         let Some(client) = self.engine.client(slot) else { return Routed::Taken };
-        let place = if away.claims_all() {
+        let raw = takeover.as_deref().unwrap_or(raw);
+        let place = if takeover.is_some() {
+            Place::Leader
+        } else if away.claims_all() {
             Place::Leader
         } else if away.is_open() {
             place(args, &client.state)
@@ -239,6 +253,25 @@ impl Executor {
         Routed::Taken
     }
 
+    /// `FAILOVER TO` this node, for the leader.
+    fn ask_for_leadership(&self) -> Option<Vec<u8>> {
+        let me = self.cluster.as_ref()?.me_as_member()?;
+        let port = me.port.to_string();
+        let words = ["FAILOVER", "TO", &me.host, &port];
+        let mut request = format!("*{}\r\n", words.len());
+        words.iter().for_each(|word| request.push_str(&format!("${}\r\n{word}\r\n", word.len())));
+        Some(request.into_bytes())
+    }
+
+    /// CLUSTER FORGET of the leader, to the leader itself, while somebody else can take over.
+    fn forgets_this_leader(&self, args: Args<'_>) -> bool {
+        args.len() == 3
+            && args.is(0, "cluster")
+            && args.is(1, "forget")
+            && self.can_hand_over()
+            && self.cluster.as_ref().is_some_and(|cluster| cluster.is_called(args[2]))
+    }
+
     fn shows_token(&self, args: Args<'_>) -> bool {
         let token = self.session_token();
         token.is_some_and(|token| args.get(2).is_some_and(|shown| is_token(shown, &token)))
@@ -307,6 +340,10 @@ impl Executor {
         let host: &dyn Host = &self.host;
         self.engine.check_output(host, slot);
     }
+}
+
+fn is_takeover(args: Args<'_>) -> bool {
+    args.len() > 1 && args.is(0, "cluster") && args.is(1, "failover")
 }
 
 pub(super) fn asks_for_session(args: Args<'_>) -> bool {
