@@ -23,8 +23,9 @@ pub const CLIENTS: usize = 16;
 const LANES: u64 = 2;
 /// Operations on an object before the next one takes its place.
 const OPS_PER_OBJECT: u64 = 120;
-/// What a client waits for a reply before it goes elsewhere.
-const REPLY_LIMIT: Duration = Duration::from_secs(2);
+/// What a client waits for a reply before it goes elsewhere. Longer than a node takes to tell its clients that the leader
+/// which had their commands is gone.
+const REPLY_LIMIT: Duration = Duration::from_secs(3);
 /// How long a BLPOP waits.
 const BLOCK_SECONDS: &[u8] = b"0.1";
 /// For the last read of each object, when everything is whole again.

@@ -104,8 +104,8 @@ fn cut_leader(stage: &mut Stage) -> anyhow::Result<()> {
     let leader = stage.leader()?;
     let load = stage.load_with(Some((leader, FAITHFUL)))?;
     ensure!(stage.leader()? == leader, "the leadership changed before anything was done");
-    let cut = load.now();
     stage.cluster.namespaces()?.isolate(leader)?;
+    let cut = load.now();
     stage.await_writes(&load, cut)?;
     stage.cluster.wait("another leader", HEAL_LIMIT, |cluster| {
         cluster.leader().filter(|&node| node != leader).map(drop)
@@ -169,10 +169,10 @@ fn one_way_cut(stage: &mut Stage) -> anyhow::Result<()> {
         4 => &[(a, b)],
         _ => &[(leader, a), (b, leader)],
     };
-    let at = load.now();
     for &(from, to) in cuts {
         stage.cluster.namespaces()?.cut(from, to)?;
     }
+    let at = load.now();
     println!("  leader {leader}, cut {cuts:?}");
     stage.let_pass(1000, if stage.brief { 2000 } else { 5000 });
     let during = load.has_written_since(at + LEASE_LIMIT.as_nanos() as u64 / 2);
