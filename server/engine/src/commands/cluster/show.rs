@@ -12,6 +12,10 @@ use crate::slot;
 
 const CHANGING: &[&str] = &["nondeterministic_output"];
 const LAST_SLOT: u16 = slot::SLOTS - 1;
+/// A replica that was not heard of for so long is left out of CLUSTER SLOTS: as long as Redis waits by default until it calls a
+/// node failed. Not sooner: clients keep just the nodes that they were told of last, and are lost if it was the leader alone,
+/// which has heard of nobody yet, and the leader dies.
+const FAILED_MS: i64 = 15_000;
 /// There is one shard, so that any id which all nodes agree on names it.
 const SHARD_ID: &str = "0000000000000000000000000000000000000001";
 
@@ -134,8 +138,8 @@ fn slots(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
         return Ok(());
     };
     // As in Redis, without replicas that cannot be read from.
-    let replicas = view.replicas().map(|at| &view.nodes[at]).filter(|node| node.connected && node.voter);
-    let replicas: Vec<&ClusterNode> = replicas.collect();
+    let is_there = |node: &&ClusterNode| node.voter && node.silent_ms(cx.now_ms()) < FAILED_MS;
+    let replicas: Vec<&ClusterNode> = view.replicas().map(|at| &view.nodes[at]).filter(is_there).collect();
     cx.reply.array(1);
     cx.reply.array(3 + replicas.len());
     cx.reply.int(0);

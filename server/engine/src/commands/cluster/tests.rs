@@ -128,7 +128,13 @@ fn slots_are_all_the_leaders_and_its_replicas() {
         );
     }
     let mut view = three_nodes(1, Some(1));
-    view.nodes[0].connected = false;
+    // The one was never heard of, the other not for a moment.
+    (view.nodes[0].connected, view.nodes[0].heard_at_ms) = (false, 0);
+    view.nodes[2].connected = false;
+    server.host.show(view.clone());
+    let slots = server.run(a, "CLUSTER SLOTS");
+    assert!(slots.starts_with("*1\r\n*5\r\n"), "a leader that has just been elected: {slots}");
+    view.nodes[0].heard_at_ms = view.nodes[2].heard_at_ms - 15_000;
     view.nodes[2].voter = false;
     server.host.show(view);
     assert_eq!(
