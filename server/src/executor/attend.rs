@@ -17,6 +17,7 @@ use cairn_engine::{Args, Slot};
 use cairn_proto::{Decoded, Limits};
 
 use super::connection::{Connection, READ_BYTES};
+use super::lead::Cluster;
 use super::requests::stop_at_once;
 use super::route::asks_for_session;
 use super::session::Session;
@@ -39,6 +40,7 @@ pub(super) struct AttendingHost<'a> {
     pub door: Door<'a>,
     pub listeners: &'a [(Listener, Arc<Token>, Waker)],
     pub stop: &'a StopFlag,
+    pub cluster: Option<&'a Cluster>,
 }
 
 impl Host for AttendingHost<'_> {
@@ -143,7 +145,8 @@ impl AttendingHost<'_> {
                 tracing::warn!("stopping in the middle of a script, as SHUTDOWN NOSAVE asks");
                 process::exit(0);
             }
-            if !send(busy, connection, slot) {
+            // Answers from before the script may be among it: a leader without a lease keeps them.
+            if self.cluster.is_none_or(Cluster::may_send) && !send(busy, connection, slot) {
                 return false;
             }
         }

@@ -116,7 +116,7 @@ impl Cluster {
 
     /// Rule 4 of the Raft journal: what is sent now is still true. A leader whose lease has run out may have been replaced
     /// without knowing; it asks a quorum, and what it has to say waits meanwhile.
-    fn may_send(&self) -> bool {
+    pub fn may_send(&self) -> bool {
         let Some(term) = self.term else { return true };
         let valid = self.handle.lease_is_valid(term);
         if !valid {
@@ -277,7 +277,9 @@ impl Executor {
 
     /// Rule 5: no commands are taken from here on.
     pub(super) fn begin_hand_over(&mut self, to: Option<NodeId>, timeout: Option<Duration>) {
-        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.hand_over.is_none()) else { return };
+        let Some(cluster) = self.cluster.as_mut().filter(|cluster| cluster.hand_over.is_none()) else {
+            return;
+        };
         let timeout = timeout.unwrap_or(cluster.node_timeout * HAND_OVER_TIMEOUTS);
         tracing::info!(to, "handing the leadership over: no commands are taken until somebody else leads");
         cluster.hand_over = Some(HandOver { to, deadline: Instant::now() + timeout, transferring: false });

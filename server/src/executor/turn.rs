@@ -54,6 +54,7 @@ macro_rules! attending {
             },
             listeners: &$executor.listeners,
             stop: &$executor.stop,
+            cluster: $executor.cluster.as_ref(),
         }
     };
 }
