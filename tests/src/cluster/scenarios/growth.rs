@@ -93,8 +93,13 @@ fn expect_ok(reply: Reply) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Data besides the clients', so that a snapshot takes its time: keys and bytes of each.
-const FILLER: (usize, usize) = (48, 1 << 20);
+/// Data besides the clients', so that a snapshot takes its time: keys, in brief runs and otherwise, and bytes of each.
+const FILLER_KEYS: (usize, usize) = (16, 48);
+const FILLER_BYTES: usize = 1 << 20;
+
+fn filler_keys(stage: &Stage) -> usize {
+    if stage.brief { FILLER_KEYS.0 } else { FILLER_KEYS.1 }
+}
 
 pub(super) const INTERRUPTED_SNAPSHOT: Scenario = Scenario {
     name: "interrupted-snapshot",
@@ -117,7 +122,7 @@ fn interrupted_snapshot(stage: &mut Stage) -> anyhow::Result<()> {
     })?;
     stage.cluster.spawn(follower)?;
     let dir = stage.cluster.nodes[follower].dir.clone();
-    let whole = (FILLER.0 * FILLER.1) as u64;
+    let whole = (filler_keys(stage) * FILLER_BYTES) as u64;
     let part = 1 + stage.rng.below(whole / 2);
     let caught = stage.cluster.wait("a snapshot to arrive", SETTLE_LIMIT, |cluster| {
         if cluster.figure(follower, "raft_snapshots_received").is_ok_and(|received| received > 0) {
@@ -165,8 +170,8 @@ fn fill(stage: &mut Stage) -> anyhow::Result<()> {
     let leader = stage.leader()?;
     let directory = stage.cluster.directory();
     let mut connection = directory.connect(leader, SETTLE_LIMIT)?;
-    let mut value = vec![0; FILLER.1];
-    for key in 0..FILLER.0 {
+    let mut value = vec![0; FILLER_BYTES];
+    for key in 0..filler_keys(stage) {
         for word in value.chunks_exact_mut(8) {
             word.copy_from_slice(&stage.rng.next().to_le_bytes());
         }
