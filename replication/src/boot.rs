@@ -23,6 +23,9 @@ const ROUND: Duration = Duration::from_millis(250);
 /// How often the log says what is being waited for.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
+/// How long a node that is to be met may be silent.
+const MEET_MAX: Duration = Duration::from_secs(3);
+
 /// How long a new leader of itself alone may take.
 const LEAD_MAX: Duration = Duration::from_secs(10);
 
@@ -149,7 +152,15 @@ impl<T: Transport> Boot<T> {
     /// CLUSTER MEET: one of the two is empty, and becomes a member of the other's group; a node that is in no group yet begins
     /// one for both.
     pub(crate) async fn meet(&self, at: Peer) -> Result<(), String> {
-        let other = self.transport.hello(&at.host, at.cluster_port).await?;
+        let limit = Instant::now() + MEET_MAX;
+        let other = loop {
+            match self.transport.hello(&at.host, at.cluster_port).await {
+                Ok(other) => break other,
+                Err(cause) if Instant::now() > limit => return Err(cause),
+                // It answers clients a little earlier than peers when it starts.
+                Err(_) => sleep(ROUND).await,
+            }
+        };
         if other.id == self.shared.id {
             return Err("this is the node itself".into());
         }

@@ -108,6 +108,12 @@ impl Members {
                 Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
                     ChangeMembershipError::InProgress(_),
                 )))) if Instant::now() < limit => sleep(POLL).await,
+                // Its lease has lapsed for a moment, or it is deposed and does not know it yet.
+                Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))))
+                    if self.leading().is_ok() && Instant::now() < limit =>
+                {
+                    sleep(POLL).await
+                }
                 Ok(Err(error)) => return Err(error.to_string()),
                 Err(_) => {
                     let waited = CHANGE_MAX.as_secs();

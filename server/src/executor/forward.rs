@@ -41,7 +41,7 @@ const RETRY: Duration = Duration::from_millis(20);
 /// An attempt that has not led to a session by then is given up for another.
 const ATTEMPT_MAX: Duration = Duration::from_millis(1000);
 /// How long a leader that leads no longer may take to answer what it was asked before.
-const FAREWELL_MAX: Duration = Duration::from_millis(1000);
+const FAREWELL_MAX: Duration = Duration::from_millis(200);
 /// After a wait in vain, requests are refused at once for so long: those of a pipeline need not wait one after the other.
 const GIVEN_UP_FOR: Duration = Duration::from_millis(500);
 

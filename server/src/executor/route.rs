@@ -161,9 +161,7 @@ impl Executor {
         let takeover = if is_takeover(args) { self.ask_for_leadership() } else { None };
         let Some(client) = self.engine.client(slot) else { return Routed::Taken };
         let raw = takeover.as_deref().unwrap_or(raw);
-        let place = if takeover.is_some() {
-            Place::Leader
-        } else if away.claims_all() {
+        let place = if takeover.is_some() || away.claims_all() {
             Place::Leader
         } else if away.is_open() {
             place(args, &client.state)
