@@ -86,12 +86,17 @@ impl Lease {
 
     pub(crate) fn left(&self) -> Duration {
         let until = self.until_us.load(Ordering::SeqCst);
-        if self.dropped.load(Ordering::SeqCst) >= self.term.load(Ordering::SeqCst) {
+        if self.is_dropped() {
             return Duration::ZERO;
         }
         let now = self.epoch.elapsed().as_micros() as u64;
         let left = Duration::from_micros(until.saturating_sub(now));
         if until == FOR_EVER { self.length } else { left }
+    }
+
+    /// Has the lease of this term been given up?
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::SeqCst) >= self.term.load(Ordering::SeqCst)
     }
 
     pub(crate) fn drop_for_this_term(&self) {

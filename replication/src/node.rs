@@ -55,6 +55,9 @@ const WAITING_COMMANDS_MAX: u64 = 1 << 20;
 /// Entries in one request to a follower; their bytes are bounded by [`crate::log_store::READ_BYTES_MAX`].
 const REQUEST_ENTRIES_MAX: u64 = 4096;
 
+/// After a quorum did not confirm the lease it is not asked again for so long.
+const CONFIRM_AGAIN: Duration = Duration::from_millis(5);
+
 /// How often the group's clocks tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -412,13 +415,19 @@ async fn collect(shared: Arc<Shared>, mut answers: mpsc::UnboundedReceiver<Sent>
 async fn confirm_lease(shared: Arc<Shared>, raft: Raft) -> Result<(), String> {
     loop {
         shared.confirm.notified().await;
-        let Some(term) = shared.lease.leading() else { continue };
+        // A lease that was given up stays so, whatever a quorum says.
+        let Some(term) = shared.lease.leading().filter(|_| !shared.lease.is_dropped()) else { continue };
         let begun = Instant::now();
         // A yes means that a quorum has answered heartbeats sent after the call. Nothing that came before counts.
         let answer = raft.get_read_log_id(ReadPolicy::ReadIndex).await;
         match answer {
             Ok(_) => shared.lease.extend(term, begun),
-            Err(error) => tracing::debug!(term, %error, "a quorum does not confirm that this node leads"),
+            Err(error) => {
+                tracing::debug!(term, %error, "a quorum does not confirm that this node leads");
+                // Whoever waits for the lease asks again when it is woken. openraft can refuse at once, as it does when another
+                // leader is known: the two would go round as fast as the processor.
+                tokio::time::sleep(CONFIRM_AGAIN).await;
+            }
         }
         shared.status.wake();
     }

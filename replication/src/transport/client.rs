@@ -39,6 +39,10 @@ const WINDOW_BYTES: u64 = 32 << 20;
 /// Requests that nobody waits for any more. With more of them, or longer ones, than this, a new connection is quicker.
 const ABANDONED_MAX: u64 = 64;
 const ABANDONED_BYTES: u64 = 64 * 1024;
+/// After a connection could not be made the next attempt waits for so long. openraft has pauses of its own, but they come with the
+/// requests, which it makes only once there is a connection: a node that is down, and refuses at once, would be called as fast
+/// as the processor goes.
+const CALL_AGAIN: Duration = Duration::from_millis(20);
 /// Connections for votes kept for each target.
 const SPARE_LANES: usize = 4;
 
@@ -198,6 +202,8 @@ pub async fn join(shared: &Shared, target: &Target, joiner: Joiner) -> Result<()
 struct Lane {
     purpose: Purpose,
     state: LaneState,
+    /// When the last attempt to open it failed.
+    failed_at: Option<Instant>,
 }
 
 enum LaneState {
@@ -208,7 +214,7 @@ enum LaneState {
 
 impl Lane {
     fn new(purpose: Purpose) -> Lane {
-        Lane { purpose, state: LaneState::Closed }
+        Lane { purpose, state: LaneState::Closed, failed_at: None }
     }
 
     async fn link(
@@ -224,7 +230,11 @@ impl Lane {
         }
         if let LaneState::Closed = self.state {
             let (shared, target, purpose) = (Arc::clone(shared), target.clone(), self.purpose);
+            let pause = self.failed_at.map(|failed_at| failed_at + CALL_AGAIN);
             self.state = LaneState::Opening(Running::start(async move {
+                if let Some(until) = pause {
+                    tokio::time::sleep_until(until).await;
+                }
                 let (conn, info) = open(&shared, &target, purpose).await?;
                 Ok(Link::new(conn, info.id))
             }));
@@ -235,7 +245,9 @@ impl Lane {
                 return Err(CallError::Unreachable(text));
             };
             self.state = LaneState::Closed;
+            self.failed_at = Some(Instant::now());
             self.state = LaneState::Open(Box::new(opened??));
+            self.failed_at = None;
         }
         match &mut self.state {
             LaneState::Open(link) => Ok(link),
