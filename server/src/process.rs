@@ -1,6 +1,25 @@
 //! Figures of this process and machine, from the kernel.
 
+use std::cell::Cell;
+
 use cairn_engine::host::Facts;
+
+thread_local! {
+    static INSTEAD_OF_ABORT: Cell<Option<fn() -> !>> = const { Cell::new(None) };
+}
+
+/// Ends the process at once, with everything as it is: the next start recovers.
+pub fn abort() -> ! {
+    match INSTEAD_OF_ABORT.get() {
+        Some(instead) => instead(),
+        None => std::process::abort(),
+    }
+}
+
+/// In a simulation several nodes share a process: `instead` ends the one that is running now.
+pub fn end_by(instead: fn() -> !) {
+    INSTEAD_OF_ABORT.set(Some(instead));
+}
 
 /// The machine's name, as others may know it.
 pub fn host_name() -> Option<String> {

@@ -27,6 +27,8 @@ pub struct Snapshots {
     /// Is that where a start looks for it?
     at_home: bool,
     ready: Arc<Ready>,
+    /// The executor waits for each step of the thread, so that nothing happens at the same time: in a simulation.
+    in_step: bool,
     running: Option<Running>,
     /// One more is to start when this one is done.
     pub scheduled: bool,
@@ -82,6 +84,7 @@ impl Snapshots {
             file,
             at_home: true,
             ready,
+            in_step: false,
             running: None,
             scheduled: false,
             last_save_at_s: now_s,
@@ -90,6 +93,11 @@ impl Snapshots {
             last_seconds: -1,
             saves: 0,
         }
+    }
+
+    /// From now on the executor waits for each step of the thread that writes a snapshot.
+    pub fn keep_in_step(&mut self) {
+        self.in_step = true;
     }
 
     /// Is one being written?
@@ -130,14 +138,18 @@ impl Snapshots {
         self.last_try_at_s = now_s;
         let (to_executor, from_thread) = channel();
         let (to_thread, from_executor) = channel::<Commit>();
-        let (dir, file, ready) = (self.dir.clone(), self.file.clone(), Arc::clone(&self.ready));
+        let (dir, file) = (self.dir.clone(), self.file.clone());
+        // Whoever waits for the steps need not be called.
+        let ready = (!self.in_step).then(|| Arc::clone(&self.ready));
         let (seq, dirty) = (snapshot.seq, snapshot.dirty);
         tracing::info!(seq, file, "writing a snapshot");
         let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             let tell = |step| {
                 // The executor may be gone; then nobody wants to know.
                 let _ = to_executor.send(step);
-                ready.wake();
+                if let Some(ready) = &ready {
+                    ready.wake();
+                }
             };
             let result = write(&dir, &file, snapshot, compress, || {
                 tell(Step::Written);
@@ -169,13 +181,31 @@ impl Snapshots {
             waiting,
             settled: None,
         });
+        self.await_step();
+    }
+
+    /// Waits for the thread's next step, if that is how it is to be.
+    fn await_step(&mut self) {
+        if !self.in_step {
+            return;
+        }
+        if let Some(running) = &mut self.running
+            && let Ok(step) = running.from_thread.recv()
+        {
+            running.note(step);
+            self.ready.wake();
+        }
     }
 
     /// Gives the running snapshot up: what it shows was never released and never will be. It comes to its end as a failure.
     pub fn cancel(&mut self) {
         if let Some(running) = &mut self.running {
             // Without a sender the thread stops at the latest when it would ask for the commit.
-            running.to_thread = None;
+            let waits =
+                running.to_thread.take().is_some() && !running.commit_asked && running.settled.is_none();
+            if waits {
+                self.await_step();
+            }
         }
     }
 
@@ -204,12 +234,8 @@ impl Snapshots {
         now_s: i64,
     ) -> Option<Finished> {
         let running = self.running.as_mut()?;
-        let mut result = running.settled.take();
         while let Ok(step) = running.from_thread.try_recv() {
-            match step {
-                Step::Written => running.written = true,
-                Step::Done(outcome) => result = Some(outcome),
-            }
+            running.note(step);
         }
         if running.written
             && !running.commit_asked
@@ -217,8 +243,9 @@ impl Snapshots {
             && let Some(position) = position(running.seq)
         {
             running.commit_asked = to_thread.send(Commit(position)).is_ok();
+            self.await_step();
         }
-        let result = result?;
+        let result = self.running.as_mut().and_then(|running| running.settled.take())?;
         let running = self.running.take().expect("looked at above");
         self.last_seconds = running.started.elapsed().as_secs() as i64;
         self.last_ok = result.is_ok();
@@ -237,6 +264,15 @@ impl Snapshots {
         }
         let Running { seq, at_home, dirty, waiting, .. } = running;
         Some(Finished { seq, at_home, dirty, result, waiting })
+    }
+}
+
+impl Running {
+    fn note(&mut self, step: Step) {
+        match step {
+            Step::Written => self.written = true,
+            Step::Done(outcome) => self.settled = Some(outcome),
+        }
     }
 }
 

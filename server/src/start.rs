@@ -74,7 +74,7 @@ pub fn prepare(
     let ready = Arc::new(Ready::default());
     let Kept { journal, writer, cluster, snapshot_bytes } = if config.cluster_enabled {
         let needs = boot::Needs { disk: &disk, dir: &dir, config: &config, ready: &ready };
-        let started = boot::start(&needs, &mut engine, &mut host)?;
+        let started = boot::start(&needs, boot::Machine::real(), &mut engine, &mut host)?;
         Kept {
             journal: Some(Box::new(started.journal)),
             writer: None,

@@ -18,8 +18,8 @@ use cairn_engine::{Engine, Host};
 use cairn_replication::entry::{self, Members};
 use cairn_replication::handle::{Handle, Taken};
 use cairn_replication::identity;
-use cairn_replication::node::{Node, Options, Timing};
-use cairn_replication::transport::net::TokioNet;
+use cairn_replication::node::{DiskDelay, Node, Options, Timing};
+use cairn_replication::transport::net::{Net, TokioNet};
 use cairn_replication::transport::tls::Tls;
 use cairn_replication::transport::{self, Peers};
 use cairn_replication::types::{Membership, NodeId, Peer};
@@ -61,8 +61,28 @@ pub struct Needs<'a> {
     pub ready: &'a Arc<Ready>,
 }
 
+/// What Raft runs on.
+pub struct Machine {
+    pub net: Arc<dyn Net>,
+    /// In a simulation: Raft runs as tasks of the present runtime, and this says how long the disk takes for each group of
+    /// the log's records.
+    pub disk_delay: Option<DiskDelay>,
+}
+
+impl Machine {
+    /// The operating system's sockets, threads of Raft's own.
+    pub fn real() -> Self {
+        Self { net: Arc::new(TokioNet), disk_delay: None }
+    }
+}
+
 /// The state of the directory goes into `engine` (fresh, empty), then Raft starts.
-pub fn start(needs: &Needs<'_>, engine: &mut Engine, host: &mut dyn Host) -> Result<Started> {
+pub fn start(
+    needs: &Needs<'_>,
+    machine: Machine,
+    engine: &mut Engine,
+    host: &mut dyn Host,
+) -> Result<Started> {
     let Needs { disk, dir, config, ready } = *needs;
     let id = identity::node_id(disk, &dir.join(CLUSTER_DIR)).context("cannot tell this node's id")?;
     let me = me(config);
@@ -77,7 +97,7 @@ pub fn start(needs: &Needs<'_>, engine: &mut Engine, host: &mut dyn Host) -> Res
     };
     let node_timeout = Duration::from_millis(config.cluster_node_timeout);
     let transport = Peers::new(
-        Arc::new(TokioNet),
+        machine.net,
         transport::Options {
             listen: listen_addresses(config),
             port: me_cluster_port(config),
@@ -89,20 +109,21 @@ pub fn start(needs: &Needs<'_>, engine: &mut Engine, host: &mut dyn Host) -> Res
         },
     );
     let waker = Arc::clone(ready);
-    let handle = Node::start(
-        Options {
-            id,
-            me: me.clone(),
-            peers: config.cluster_peers.iter().map(|peer| peer_of(&peer.host, peer.port, config)).collect(),
-            timing: Timing::from_node_timeout(node_timeout),
-            log: found.log,
-            recovered: found.recovered,
-            policy: sync_policy(config.appendfsync),
-            snapshot: taken,
-            wake: Arc::new(move || waker.wake()),
-        },
-        transport,
-    )?;
+    let options = Options {
+        id,
+        me: me.clone(),
+        peers: config.cluster_peers.iter().map(|peer| peer_of(&peer.host, peer.port, config)).collect(),
+        timing: Timing::from_node_timeout(node_timeout),
+        log: found.log,
+        recovered: found.recovered,
+        policy: sync_policy(config.appendfsync),
+        snapshot: taken,
+        wake: Arc::new(move || waker.wake()),
+    };
+    let handle = match machine.disk_delay {
+        None => Node::start(options, transport)?,
+        Some(delay) => Node::spawn(options, transport, delay)?,
+    };
     let start = match found.position {
         Some(position) => {
             Start { chain: position.chain, applied: Some(position.log_id), membership: position.membership }

@@ -165,7 +165,7 @@ impl Executor {
         if unreleased && let Err(error) = self.rebuild() {
             // The old state is wrong and the new one is not whole: never serve from it.
             tracing::error!("rebuilding the state failed, stopping: {error}");
-            std::process::abort();
+            crate::process::abort();
         }
         self.engine.follow();
         self.refresh_view();
@@ -335,7 +335,7 @@ impl Executor {
         if let Some(cause) = &status.fatal {
             // Crash-only: a stopped node is a fault that the cluster survives, a wrong one is not.
             tracing::error!("stopping at once: {cause}");
-            std::process::abort();
+            crate::process::abort();
         }
         let changed = cluster.seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &status));
         for (asked, result) in done {

@@ -50,7 +50,7 @@ use crate::snapshots::Snapshots;
 use connection::Connection;
 use lead::Cluster;
 use route::Forwarding;
-pub use stream::Listener;
+pub use stream::{Accept, Accepted, Io, Listener, Stream};
 use wake::{Ready, Token};
 
 /// Tokens from here on are listeners; the first ones are clients, by slot.

@@ -86,7 +86,7 @@ impl Executor {
                     Err(error) => {
                         // The old state is gone and the new one is not whole: never serve from it.
                         tracing::error!("rebuilding the state failed, stopping: {error}");
-                        std::process::abort();
+                        crate::process::abort();
                     }
                 },
                 Request::Reload { client, save, flush: _ } => match self.reload(save) {
@@ -108,7 +108,7 @@ impl Executor {
                 }
                 Request::Cluster { client, request } => self.cluster_request(client, request),
                 Request::Sleep { microseconds } => std::thread::sleep(Duration::from_micros(microseconds)),
-                Request::Crash => std::process::abort(),
+                Request::Crash => crate::process::abort(),
             }
         }
         self.refresh_facts();

@@ -1,4 +1,4 @@
-//! A client's socket, TCP or Unix.
+//! A client's socket, TCP or Unix; or what a simulation has in place of one.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
@@ -13,7 +13,14 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Not the operating system's.
+    Simulated(Box<dyn Io>),
 }
+
+/// A connection's bytes.
+pub trait Io: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
 impl Stream {
     /// Reads into `buf`; `Ok(0)` is the end. Pending registers `cx`'s waker.
@@ -22,6 +29,7 @@ impl Stream {
         let poll = match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Simulated(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         };
         poll.map_ok(|()| buf.filled().len())
     }
@@ -33,26 +41,30 @@ impl Stream {
             Self::Tcp(stream) if slices.len() == 1 => Pin::new(stream).poll_write(cx, &slices[0]),
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Simulated(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 }
 
 impl Stream {
-    fn socket(&self) -> SockRef<'_> {
+    /// The operating system's socket. In a simulation no time passes while a command runs, so that nothing can be there that
+    /// was not there before.
+    fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
-            Self::Tcp(stream) => SockRef::from(stream),
-            Self::Unix(stream) => SockRef::from(stream),
+            Self::Tcp(stream) => Ok(SockRef::from(stream)),
+            Self::Unix(stream) => Ok(SockRef::from(stream)),
+            Self::Simulated(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     /// Reads what is there, whatever the I/O driver knows; `WouldBlock` when that is nothing.
     pub fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self.socket()).read(buf)
+        (&*self.socket()?).read(buf)
     }
 
     /// Writes what the socket takes at once, whatever the I/O driver knows.
     pub fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self.socket()).write_vectored(slices)
+        (&*self.socket()?).write_vectored(slices)
     }
 }
 
@@ -60,6 +72,14 @@ impl Stream {
 pub enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, String),
+    /// Not the operating system's.
+    Simulated(Box<dyn Accept>),
+}
+
+/// Where a simulation's connections come in.
+pub trait Accept {
+    /// Accepts one connection. Pending registers `cx`'s waker.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 }
 
 /// A socket just accepted, with the names of both ends.
@@ -77,7 +97,7 @@ impl Listener {
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(..) => None,
+            Self::Unix(..) | Self::Simulated(_) => None,
         }
     }
 
@@ -94,6 +114,7 @@ impl Listener {
                 let (socket, _) = accept_socket(SockRef::from(listener))?;
                 Ok(accepted_unix(UnixStream::from_std(socket.into())?, path))
             }
+            Self::Simulated(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -107,6 +128,7 @@ impl Listener {
             Self::Unix(listener, path) => {
                 listener.poll_accept(cx).map_ok(|(stream, _)| accepted_unix(stream, path))
             }
+            Self::Simulated(listener) => listener.poll_accept(cx),
         }
     }
 }

@@ -202,7 +202,7 @@ impl Executor {
                 Event::Failed(cause) => {
                     // Never retry, never go on: what the disk holds is unknown (fsyncgate).
                     tracing::error!("the log has failed, stopping at once: {cause}");
-                    std::process::abort();
+                    crate::process::abort();
                 }
             }
         }
@@ -221,7 +221,7 @@ impl Executor {
         if let Err(error) = self.engine.apply(&mut self.host, batch) {
             // The same batch was executed elsewhere: this state is not that one. Stopped is better than wrong.
             tracing::error!("a committed batch cannot be applied, stopping at once: {error}");
-            std::process::abort();
+            crate::process::abort();
         }
         if let Some(trash) = self.engine.take_trash() {
             let _ = self.services.trash.send(trash);
@@ -805,5 +805,6 @@ fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
             stream.as_raw_fd()
         }
         Stream::Unix(stream) => stream.as_raw_fd(),
+        Stream::Simulated(_) => -1,
     }
 }
