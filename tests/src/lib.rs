@@ -3,6 +3,7 @@
 //! - [`golden`]: the language of `commands/**/*.gold`, conversations with a server whose expected replies are
 //!   recorded from a real redis-server, and the runner that checks them against any [`golden::Target`].
 //! - [`nodes`]: servers in the process of the test, of which one leads and others forward to it.
+//! - [`sim`]: whole nodes in one thread, with a clock, a network and disks that a seed decides on.
 //! - [`server`]: starts a `cairn-server` or a `redis-server` of its own on a free port and stops it again.
 //!
 //! The tests themselves are in `tests/`, the scripts in `commands/`, the use cases with redis-py in `use_cases/`;
@@ -20,3 +21,4 @@ pub mod cluster;
 pub mod golden;
 pub mod nodes;
 pub mod server;
+pub mod sim;

@@ -66,6 +66,21 @@ enum Command {
         #[arg(long, default_value = "100")]
         rounds: String,
     },
+    /// Groups of nodes on simulated machines, disks and networks; what went wrong for a seed goes wrong again for it
+    Sim {
+        /// How many seeds to run
+        #[arg(long)]
+        seeds: Option<String>,
+        /// The one to run; with --seeds, the first one
+        #[arg(long)]
+        seed: Option<String>,
+        /// Print everything that happens
+        #[arg(long)]
+        trace: bool,
+        /// Trace what openraft notes and every message on the network too
+        #[arg(long)]
+        deep: bool,
+    },
     /// Kill, pause, cut off and change clusters of real processes, and judge what their clients saw
     ClusterTest {
         /// Which scenarios; all if none is named. `--list` names them
@@ -162,6 +177,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
         Command::Clients { pytest } => clients(&mut Steps::new(), &pytest),
         Command::Crash { seeds, rounds } => crash(&seeds, &rounds),
+        Command::Sim { seeds, seed, trace, deep } => sim(seeds, seed, trace, deep),
         Command::ClusterTest { scenarios, rounds, seed, list } => {
             cluster_test(&scenarios, rounds.as_deref(), &seed, list)
         }
@@ -284,6 +300,22 @@ fn crash(seeds: &str, rounds: &str) -> anyhow::Result<()> {
         steps.run(name, command, "the failing history is named above")?;
     }
     Ok(())
+}
+
+/// In the profile of the tests: a seed means the same there, and the assertions of openraft are on.
+fn sim(seeds: Option<String>, seed: Option<String>, trace: bool, deep: bool) -> anyhow::Result<()> {
+    let mut command = cargo(&["run", "--quiet", "-p", "cairn-tests", "--bin", "sim", "--"]);
+    for (name, value) in [("--seeds", seeds), ("--seed", seed)] {
+        if let Some(value) = value {
+            command.args([name, &value]);
+        }
+    }
+    for (name, wanted) in [("--trace", trace), ("--deep", deep)] {
+        if wanted {
+            command.arg(name);
+        }
+    }
+    Steps::new().run("simulation", command, "the seed is named above")
 }
 
 fn cluster_test(scenarios: &[String], rounds: Option<&str>, seed: &str, list: bool) -> anyhow::Result<()> {

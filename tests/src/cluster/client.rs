@@ -52,6 +52,28 @@ pub enum Doubt {
     Told,
 }
 
+/// What kind of answer a reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Of the command itself, its errors among them.
+    Reply,
+    /// The server has not even begun with it.
+    Refused,
+    /// The server does not know any more what became of it.
+    Doubt,
+}
+
+/// Tells a refusal and a doubt from a reply.
+pub fn verdict(reply: &Reply) -> Verdict {
+    let Reply::Error(text) = reply else { return Verdict::Reply };
+    let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word.as_bytes()));
+    match () {
+        () if begins(DOUBTS) => Verdict::Doubt,
+        () if begins(REFUSALS) => Verdict::Refused,
+        () => Verdict::Reply,
+    }
+}
+
 /// One client with one connection at a time.
 pub struct Client {
     directory: Directory,
@@ -126,17 +148,17 @@ impl Client {
 
     /// What kind of answer a reply is. After a refusal the client looks elsewhere.
     pub fn judge(&mut self, reply: Reply) -> Answer {
-        let Reply::Error(text) = &reply else { return Answer::Reply(reply) };
-        let text = String::from_utf8_lossy(text).into_owned();
-        let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
-        if begins(DOUBTS) {
-            return self.lose(Doubt::Told);
+        match verdict(&reply) {
+            Verdict::Reply => Answer::Reply(reply),
+            Verdict::Doubt => self.lose(Doubt::Told),
+            Verdict::Refused => {
+                self.move_on();
+                Answer::Refused(match reply {
+                    Reply::Error(text) => String::from_utf8_lossy(&text).into_owned(),
+                    other => other.to_string(),
+                })
+            }
         }
-        if begins(REFUSALS) {
-            self.move_on();
-            return Answer::Refused(text);
-        }
-        Answer::Reply(reply)
     }
 
     fn lose<T>(&mut self, doubt: Doubt) -> Answer<T> {

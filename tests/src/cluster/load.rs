@@ -651,11 +651,11 @@ fn text(element: Element) -> String {
     element.to_string()
 }
 
-fn is_ok(reply: &Reply) -> bool {
+pub(crate) fn is_ok(reply: &Reply) -> bool {
     *reply == Reply::Simple(b"OK".to_vec())
 }
 
-fn integer(reply: &Reply) -> Option<u64> {
+pub(crate) fn integer(reply: &Reply) -> Option<u64> {
     match reply {
         Reply::Integer(n) => u64::try_from(*n).ok(),
         _ => None,
@@ -669,7 +669,7 @@ fn number(reply: &Reply) -> Option<Element> {
     }
 }
 
-fn number_or_nil(reply: &Reply) -> Option<Option<Element>> {
+pub(crate) fn number_or_nil(reply: &Reply) -> Option<Option<Element>> {
     match reply {
         Reply::Nil => Some(None),
         other => number(other).map(Some),
@@ -690,7 +690,7 @@ fn entry_id(reply: &Reply) -> Option<Rank> {
 }
 
 /// What a read of the whole object shows.
-fn whole(kind: Kind, reply: &Reply) -> Option<Action> {
+pub(crate) fn whole(kind: Kind, reply: &Reply) -> Option<Action> {
     let items = || match reply {
         Reply::Array(items) => Some(items),
         _ => None,
