@@ -5,13 +5,13 @@
 //! is called whenever there is something new to look at.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cairn_storage::log::{LogError, LogReader};
+use cairn_storage::log::LogReader;
 
-use crate::log_store;
 use crate::shared::{Request, Shared};
 use crate::snapshot::Received;
 use crate::types::{LogId, Membership, NodeId, Peer, SnapshotMeta};
@@ -152,6 +152,11 @@ impl Handle {
         self.shared.proposals.bytes()
     }
 
+    /// Bytes that wait to be written to this node's own log. They are in memory, whether or not others have them.
+    pub fn log_queued_bytes(&self) -> u64 {
+        self.shared.writer.queued_bytes()
+    }
+
     /// The first proposal of the newest term with a doubt.
     pub fn doubt(&self) -> Option<Doubt> {
         self.shared.proposals.doubt()
@@ -211,12 +216,8 @@ impl Handle {
 
     /// Reads committed entries `from..=to` (Raft's indexes) again, for rebuilding the state. The caller has seen `to`, or
     /// something after it, come out of the log.
-    pub fn read(
-        &self,
-        from: u64,
-        to: u64,
-    ) -> Result<impl Iterator<Item = Result<(LogId, Committed), LogError>> + use<>, LogError> {
-        log_store::read_committed(&self.log(), from, to)
+    pub fn read(&self, from: u64, to: u64) -> impl Iterator<Item = io::Result<(LogId, Committed)>> + use<> {
+        self.shared.store.read_committed(from, to)
     }
 
     /// The log's files, for retention.

@@ -199,6 +199,35 @@ impl LogStore {
         }
     }
 
+    /// Reads entries `from..=to` again that the caller knows to be committed. A majority may have been faster than this node's
+    /// disk: what has not been written yet comes from memory.
+    pub fn read_committed(
+        &self,
+        from: u64,
+        to: u64,
+    ) -> impl Iterator<Item = io::Result<(LogId, Committed)>> + use<> {
+        let (store, mut next, mut read) = (self.clone(), from, VecDeque::new());
+        std::iter::from_fn(move || {
+            if read.is_empty() && next <= to {
+                match store.read(next, to + 1, READ_BYTES_MAX) {
+                    Ok(entries) => read.extend(entries),
+                    Err(error) => {
+                        next = to + 1;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            let entry: Entry = read.pop_front()?;
+            let (wanted, found) = (next, entry.log_id.index);
+            next = found + 1;
+            if found != wanted {
+                (next, read) = (to + 1, VecDeque::new());
+                return Some(Err(entry::invalid(format!("entry {wanted} is not kept any more"))));
+            }
+            Some(Ok(entry::committed(entry)))
+        })
+    }
+
     /// Entries `from..to` as far as there are any, at most about `bytes_max` bytes of them, at least one.
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let (from, recent_from, to, recent) = {
@@ -276,16 +305,6 @@ fn committed_entries(
         }
     }
     Ok(Iter { entries: reader.read(stored(from))?, left: (to + 1).saturating_sub(from) })
-}
-
-/// Reads committed entries `from..=to` (Raft's indexes) again, for rebuilding the state. The caller knows that they are
-/// committed.
-pub fn read_committed(
-    reader: &LogReader,
-    from: u64,
-    to: u64,
-) -> Result<impl Iterator<Item = Result<(LogId, Committed), LogError>> + use<>, LogError> {
-    Ok(committed_entries(reader, from, to)?.map(|entry| entry.map(entry::committed)))
 }
 
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {

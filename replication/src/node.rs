@@ -105,7 +105,6 @@ pub type DiskDelay = Box<dyn FnMut() -> Duration + Send>;
 /// What is needed to run, besides what is shared.
 struct Parts<T> {
     shared: Arc<Shared>,
-    opened: Opened,
     options: Starting,
     proposed: mpsc::UnboundedReceiver<Proposed>,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -115,6 +114,9 @@ struct Parts<T> {
 struct Starting {
     peers: Vec<Peer>,
     timing: Timing,
+    /// As the log said when it was opened.
+    has_voted: bool,
+    was_member: bool,
 }
 
 impl Node {
@@ -194,7 +196,9 @@ fn prepare<T: Transport>(
 ) -> Result<Parts<T>, LogError> {
     let snapshot = options.snapshot.as_ref().and_then(|taken| taken.meta.last_log_id);
     let opened = Opened::new(&options.log, &options.recovered, snapshot)?;
+    let (has_voted, was_member) = (opened.has_voted(), opened.is_member());
     let writer = Arc::new(writer(options.log, options.policy));
+    let store = LogStore::new(Arc::clone(&writer), opened);
     let (proposals, proposed) = Proposals::new();
     let (requests, requested) = mpsc::unbounded_channel();
     let mut session_token = [0; 16];
@@ -204,6 +208,7 @@ fn prepare<T: Transport>(
         me: options.me,
         session_token,
         writer,
+        store,
         status: StatusCell::new(options.id, Arc::clone(&options.wake)),
         applied: AppliedQueue::new(options.wake),
         snapshots: Snapshots::new(options.snapshot),
@@ -220,9 +225,9 @@ fn prepare<T: Transport>(
         stop_wanted: Notify::new(),
         thread: None.into(),
     };
-    let starting = Starting { peers: options.peers, timing: options.timing };
+    let starting = Starting { peers: options.peers, timing: options.timing, has_voted, was_member };
     let shared = Arc::new(shared);
-    Ok(Parts { shared, opened, options: starting, proposed, requests: requested, transport })
+    Ok(Parts { shared, options: starting, proposed, requests: requested, transport })
 }
 
 struct FatalOnPanic(Arc<Shared>);
@@ -282,10 +287,9 @@ async fn run<T: Transport>(parts: Parts<T>) {
 
 /// Runs until the node is stopped (`Ok`) or cannot go on.
 async fn serve<T: Transport>(parts: Parts<T>) -> Result<(), String> {
-    let Parts { shared, opened, options, proposed, requests, transport } = parts;
-    let Starting { peers, timing } = options;
-    let (has_voted, was_member) = (opened.has_voted(), opened.is_member());
-    let store = LogStore::new(Arc::clone(&shared.writer), opened);
+    let Parts { shared, options, proposed, requests, transport } = parts;
+    let Starting { peers, timing, has_voted, was_member } = options;
+    let store = shared.store.clone();
     let machine = StateMachine::new(Arc::clone(&shared));
     // Elections begin once it is known whether this node has to wait.
     let config = config(&timing, false).validate().map_err(|error| error.to_string())?;
@@ -497,7 +501,7 @@ pub(crate) fn prepare_for_test<T: Transport>(
     let notify = notifier(&log_news);
     let parts = prepare(options, transport, log_news, |log, policy| LogWriter::start(log, policy, notify));
     let parts = parts.expect("a new log can be opened");
-    let store = LogStore::new(Arc::clone(&parts.shared.writer), parts.opened);
+    let store = parts.shared.store.clone();
     let machine = StateMachine::new(Arc::clone(&parts.shared));
     (Handle { shared: parts.shared }, store, machine)
 }

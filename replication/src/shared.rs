@@ -14,6 +14,7 @@ use crate::admin::PeerInfo;
 use crate::applied::{AppliedQueue, Snapshots};
 use crate::handle::{Done, Doubt, Order};
 use crate::lease::Lease;
+use crate::log_store::LogStore;
 use crate::status::StatusCell;
 use crate::types::{NodeId, Peer};
 
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub me: Peer,
     pub session_token: [u8; 16],
     pub writer: Arc<LogWriter>,
+    pub store: LogStore,
     pub applied: AppliedQueue,
     pub snapshots: Snapshots,
     pub proposals: Proposals,

@@ -12,7 +12,7 @@ use openraft::{EntryPayload, RaftLogReader};
 
 use crate::entry::log_id;
 use crate::handle::Committed;
-use crate::log_store::{LogStore, Opened, READ_BYTES_MAX, RECENT_BYTES_MAX, read_committed};
+use crate::log_store::{LogStore, Opened, READ_BYTES_MAX, RECENT_BYTES_MAX};
 use crate::types::{Entry, LogId, Proposal, TypeConfig, Vote};
 
 fn open(disk: &SimDisk, snapshot: Option<LogId>) -> LogStore {
@@ -183,6 +183,9 @@ async fn entries_can_be_read_before_they_are_on_disk_and_long_after() {
     assert_eq!(store.try_get_log_entries(0..16).await.unwrap().len(), 16);
     let mut flushed = flushed;
     assert!(flushed.try_recv().is_err(), "nothing is on disk yet");
+    let last = store.last().unwrap().index;
+    let unwritten = store.read_committed(0, last).collect::<Result<Vec<_>, _>>().unwrap();
+    assert_eq!(unwritten.len() as u64, last + 1, "others may have committed it without this disk");
     while store.writer().turn() {}
     flushed.try_recv().unwrap().unwrap();
 
@@ -197,8 +200,7 @@ async fn entries_can_be_read_before_they_are_on_disk_and_long_after() {
         assert_eq!(limited[0], entries[0]);
         assert!(limited.len() <= 2 && size > READ_BYTES_MAX, "a request is bounded by bytes");
     }
-    let again: Vec<_> =
-        read_committed(&store.writer().reader(), 3, 5).unwrap().collect::<Result<_, _>>().unwrap();
+    let again: Vec<_> = store.read_committed(3, 5).collect::<Result<_, _>>().unwrap();
     assert_eq!(again.iter().map(|(id, _)| id.index).collect::<Vec<_>>(), [3, 4, 5]);
     assert!(matches!(&again[0].1, Committed::Batch(batch) if batch.len() == size));
 }

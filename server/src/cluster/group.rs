@@ -29,8 +29,8 @@ impl Group for RaftGroup {
         self.handle.propose(term, batch);
     }
 
-    fn proposed_bytes(&self) -> u64 {
-        self.handle.proposed_bytes()
+    fn queued_bytes(&self) -> u64 {
+        self.handle.proposed_bytes().max(self.handle.log_queued_bytes())
     }
 
     fn doubt(&self) -> Option<Doubt> {
@@ -51,7 +51,7 @@ impl Group for RaftGroup {
     }
 
     fn read(&self, from: u64, to: u64, each: &mut ReadEntry<'_>) -> Result<(), String> {
-        for entry in self.handle.read(from, to).map_err(|error| error.to_string())? {
+        for entry in self.handle.read(from, to) {
             let (log_id, entry) = entry.map_err(|error| error.to_string())?;
             each(log_id, entry)?;
         }

@@ -35,8 +35,8 @@ const TAKE_BYTES_MAX: usize = 1 << 20;
 pub trait Group {
     /// Queues a batch, to become an entry if this node leads `term` then.
     fn propose(&self, term: u64, batch: Bytes);
-    /// Bytes proposed whose fate is not known.
-    fn proposed_bytes(&self) -> u64;
+    /// Bytes that wait for a majority, or for this node's own disk, which may be the slower one.
+    fn queued_bytes(&self) -> u64;
     /// The first proposal of the newest term that failed.
     fn doubt(&self) -> Option<Doubt>;
     /// Moves what has come out of the log to `into`; false when there was nothing.
@@ -146,7 +146,8 @@ impl RaftJournal {
         let unreleased = self.appended > self.chain.seq;
         self.in_flight.clear();
         self.appended = self.chain.seq;
-        self.marked = None;
+        // What is committed stays so: a snapshot of it may be getting its name at this moment.
+        self.marked = self.marked.take().filter(|(_, position)| position.is_some());
         if self.group.leading() == Some(term) {
             self.group.give_up(term);
         }
@@ -235,7 +236,7 @@ impl RaftJournal {
         debug_assert!(self.applied.is_none_or(|last| last.index < log_id.index), "entries come in order");
         self.applied = Some(log_id);
         if let Some((seq, position @ None)) = &mut self.marked
-            && self.chain.seq >= *seq
+            && self.chain.seq == *seq
         {
             *position =
                 Some(Position { chain: self.chain, log_id, membership: Arc::clone(&self.membership) });
@@ -278,7 +279,7 @@ impl Journal for RaftJournal {
     }
 
     fn queued_bytes(&self) -> u64 {
-        self.group.proposed_bytes()
+        self.group.queued_bytes()
     }
 
     fn position(&mut self, seq: u64) -> Option<AuxFields> {
@@ -297,9 +298,8 @@ impl Journal for RaftJournal {
     }
 
     fn compact(&mut self, seq: u64, retention: Retention) {
-        let Some((marked, Some(position))) = self.marked.take() else {
-            unreachable!("a snapshot is finished with the position that it asked for");
-        };
+        // None: the leader's snapshot, which is newer, has taken its place while it got its name.
+        let Some((marked, Some(position))) = self.marked.take() else { return };
         assert_eq!(marked, seq, "two snapshots at a time");
         self.group.compact(position.meta(), retention);
     }

@@ -36,7 +36,7 @@ impl Group for Fake {
     fn propose(&self, term: u64, batch: Bytes) {
         self.0.borrow_mut().proposed.push((term, batch));
     }
-    fn proposed_bytes(&self) -> u64 {
+    fn queued_bytes(&self) -> u64 {
         0
     }
     fn doubt(&self) -> Option<Doubt> {
@@ -309,4 +309,53 @@ fn a_snapshot_says_which_entry_it_is_the_state_after() {
     };
     follower.replay(&aux, &mut count).unwrap();
     assert_eq!(replayed, 1);
+}
+
+#[test]
+fn a_snapshot_that_is_getting_its_name_outlives_the_leadership_and_yields_to_the_leaders() {
+    let retention = Retention { bytes: 0, seconds: 0 };
+    let written = |fake: &Fake| {
+        let mut journal = fake.serving(1);
+        journal.append(batch(1, 1));
+        journal.append(batch(1, 2));
+        assert_eq!(journal.position(2), None);
+        let nodes = BTreeMap::from([(7, Peer::default())]);
+        let members = Members::new(vec![[7].into()], nodes).unwrap();
+        let membership = Arc::new(Membership::new(Some(log_id(1, 2)), members));
+        fake.commit(1, 2, Committed::Membership(membership));
+        fake.commit(1, 3, entry(1, 1));
+        fake.commit(1, 4, entry(1, 2));
+        assert!(journal.poll().is_none());
+        let fields = journal.position(2).expect("released: the file gets its name from here on");
+        fake.0.borrow_mut().leading = None;
+        assert_eq!(lost(journal.poll()), (1, false));
+        (journal, fields)
+    };
+    let fake = Fake::default();
+    let (mut journal, fields) = written(&fake);
+    journal.compact(2, retention);
+    assert_eq!(fake.0.borrow().compacted.len(), 1, "it is a snapshot of what is committed");
+
+    let fake = Fake::default();
+    let (mut journal, _) = written(&fake);
+    let other = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    journal.adopt(&Aux { seq: Some(2), other, ..Aux::default() }).unwrap();
+    journal.compact(2, retention);
+    assert_eq!(fake.0.borrow().compacted, [], "the file is the leader's now");
+}
+
+#[test]
+fn a_snapshot_of_what_was_never_committed_has_no_position_after_the_epoch() {
+    let fake = Fake::default();
+    let mut journal = fake.serving(1);
+    journal.append(batch(1, 1));
+    assert_eq!(journal.position(1), None);
+    fake.0.borrow_mut().leading = None;
+    assert_eq!(lost(journal.poll()), (1, true));
+    // Another batch has its number now.
+    fake.commit(2, 2, Committed::Blank);
+    fake.commit(2, 3, entry(2, 1));
+    assert!(matches!(journal.poll(), Some(Event::Apply(_))));
+    journal.compact(1, Retention { bytes: 0, seconds: 0 });
+    assert_eq!(fake.0.borrow().compacted, []);
 }
