@@ -120,7 +120,8 @@ pub struct Pause {
     pub writes_only: bool,
     /// The rules were relaxed: those held are tried again in the next tick.
     pub relaxed: bool,
-    /// The host is about to end the process: writes are held, whatever CLIENT PAUSE and UNPAUSE say.
+    /// The host is about to end the process or to hand the leadership over: writes are held, whatever CLIENT PAUSE and
+    /// UNPAUSE say.
     pub stopping: bool,
 }
 
@@ -130,7 +131,7 @@ impl Pause {
         self.stopping || self.until_ms > now_ms
     }
 
-    /// The process does not end after all.
+    /// It has not come to that, or it is over.
     pub fn stop_no_more(&mut self) {
         self.stopping = false;
         self.relaxed = true;

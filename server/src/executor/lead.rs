@@ -119,7 +119,9 @@ impl Cluster {
     pub fn may_send(&self) -> bool {
         let Some(term) = self.term else { return true };
         let valid = self.handle.lease_is_valid(term);
-        if !valid {
+        // A lease that was given up for a successor's sake is not coming back.
+        let given_up = self.hand_over.as_ref().is_some_and(|hand_over| hand_over.transferring);
+        if !valid && !given_up {
             self.handle.confirm_lease();
         }
         valid
@@ -150,6 +152,8 @@ impl Executor {
             cluster.term = Some(term);
         }
         self.refresh_view();
+        // Sessions are looked at in the next turn, which is now.
+        self.ready.wake();
     }
 
     /// Rule 3: whoever could have been told something that never was is sent away, and the state is what was committed.
@@ -162,6 +166,7 @@ impl Executor {
             cluster.hand_over = None;
             cluster.rebuilds += u64::from(unreleased);
         }
+        self.let_writes_go_on();
         if unreleased && let Err(error) = self.rebuild() {
             // The old state is wrong and the new one is not whole: never serve from it.
             tracing::error!("rebuilding the state failed, stopping: {error}");
@@ -169,6 +174,7 @@ impl Executor {
         }
         self.engine.follow();
         self.refresh_view();
+        self.ready.wake();
     }
 
     /// The leader's snapshot replaces the state, the file first: a crash in between finds it.
@@ -283,6 +289,8 @@ impl Executor {
         let timeout = timeout.unwrap_or(cluster.node_timeout * HAND_OVER_TIMEOUTS);
         tracing::info!(to, "handing the leadership over: no commands are taken until somebody else leads");
         cluster.hand_over = Some(HandOver { to, deadline: Instant::now() + timeout, transferring: false });
+        // Nor does anything change by itself: what expires now would not be committed any more, and cost the whole state.
+        self.engine.shared.pause.stopping = true;
         self.ready.wake();
     }
 
@@ -316,6 +324,8 @@ impl Executor {
     fn end_hand_over(&mut self, result: Result<(), String>) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(hand_over) = cluster.hand_over.take() else { return };
+        self.let_writes_go_on();
+        let Some(cluster) = &self.cluster else { return };
         if let Err(error) = result {
             tracing::warn!("the leadership was not handed over: {error}");
             if hand_over.transferring
@@ -324,6 +334,13 @@ impl Executor {
                 // The lease is gone; whoever is elected next, perhaps this node, has a new one.
                 cluster.handle.order(Order::GiveUpTerm { term }, Box::new(|_| {}));
             }
+        }
+    }
+
+    /// Unless the leadership is being handed over, or the process is about to end.
+    pub(super) fn let_writes_go_on(&mut self) {
+        if self.shutdown.is_none() && !self.cluster.as_ref().is_some_and(Cluster::is_handing_over) {
+            self.engine.shared.pause.stop_no_more();
         }
     }
 

@@ -81,6 +81,10 @@ impl Executor {
                     // What is in flight would be lost. The release wakes the executor.
                     self.host.requests.push(request);
                 }
+                Request::Reload { client, save: true, flush: _ } if self.cluster.is_some() => {
+                    // Its snapshots wait for what is committed, which is nothing to stand still for.
+                    self.answer_error(client, "ERR a node of a cluster reloads with NOSAVE only, see BGSAVE");
+                }
                 Request::Rebuild { client } => match self.reload_log() {
                     Ok(()) => self.answer_ok(client),
                     Err(error) => {
@@ -507,7 +511,7 @@ impl Executor {
     fn give_up_shutdown(&mut self, reason: &str) {
         let Some(shutdown) = self.shutdown.take() else { return };
         tracing::error!("not stopping: {reason} (SHUTDOWN FORCE stops all the same)");
-        self.engine.shared.pause.stop_no_more();
+        self.let_writes_go_on();
         for client in shutdown.clients.into_iter().filter_map(|id| self.slot_of(id)).collect::<Vec<_>>() {
             self.answer_error(client, "ERR Errors trying to SHUTDOWN. Check logs.");
         }
