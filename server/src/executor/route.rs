@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cairn_engine::client::ClientState;
+use cairn_engine::client::{Client, ClientState};
+use cairn_engine::cluster::SWITCH_MASTER;
 use cairn_engine::command::{Group, table};
 use cairn_engine::config::ClusterRedirect;
 use cairn_engine::host::Host;
@@ -297,13 +298,7 @@ impl Executor {
             match &mut connection.session {
                 Session::Guest(_) => self.say_goodbye(slot),
                 // What it has queued, watches or listens to is in tables that no longer count.
-                Session::Local
-                    if deposed
-                        && self
-                            .engine
-                            .client(slot)
-                            .is_some_and(|client| SessionState::of(client).is_bound()) =>
-                {
+                Session::Local if deposed && self.engine.client(slot).is_some_and(is_bound_here) => {
                     self.say_goodbye(slot);
                 }
                 Session::Local => {}
@@ -338,6 +333,12 @@ impl Executor {
         let host: &dyn Host = &self.host;
         self.engine.check_output(host, slot);
     }
+}
+
+/// Does the client's session end with this node's leadership? Who listens to Sentinel's event hears it from any node.
+fn is_bound_here(client: &mut Client) -> bool {
+    let subscribed = client.state.subscriptions.any_but(SWITCH_MASTER);
+    SessionState { subscribed, ..SessionState::of(client) }.is_bound()
 }
 
 fn is_takeover(args: Args<'_>) -> bool {

@@ -46,7 +46,8 @@ pub trait Journal {
     fn position(&mut self, seq: u64) -> Option<AuxFields>;
     /// A snapshot of the state after `seq` is durable: older batches may go, as far as retention allows.
     fn compact(&mut self, seq: u64, retention: Retention);
-    /// Makes everything appended safe, and waits for that. Only for shutdown and rebuilding.
+    /// Makes everything appended safe, and waits for that. Only for shutdown and rebuilding; a node of a cluster takes part in
+    /// it no more afterwards.
     fn flush(&mut self) -> Result<(), String>;
     /// Reads batches again, those after the position of a loaded snapshot, for rebuilding the state.
     fn replay(&self, after: &Aux, apply: &mut ApplyBatch<'_>) -> Result<(), String>;
