@@ -143,6 +143,8 @@ enum Target {
     Engine,
     /// A cairn-server of this build, or the one at CAIRN_TEST_ADDR
     Cairn,
+    /// A follower of three nodes, which passes on to its leader
+    Forwarded,
     /// The redis-server of this machine, or REDIS_SERVER_BIN
     Redis,
 }
@@ -152,6 +154,7 @@ impl Target {
         match self {
             Target::Engine => "engine",
             Target::Cairn => "cairn",
+            Target::Forwarded => "forwarded",
             Target::Redis => "redis",
         }
     }
@@ -244,8 +247,12 @@ fn fix() -> anyhow::Result<()> {
 }
 
 fn golden(filter: Option<String>, target: Option<Target>, bless: bool) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        !bless || target != Some(Target::Forwarded),
+        "a cluster answers as a single node does: bless with --target redis or cairn"
+    );
     let mut steps = Steps::new();
-    if target.is_none_or(|target| target == Target::Cairn) {
+    if target.is_none_or(|target| matches!(target, Target::Cairn | Target::Forwarded)) {
         build_server(&mut steps)?;
     }
     if target.is_none_or(|target| target == Target::Redis) {
@@ -255,6 +262,7 @@ fn golden(filter: Option<String>, target: Option<Target>, bless: bool) -> anyhow
     let names = target.map_or(String::new(), |target| format!("{}::", target.name()));
     let mut command = cargo(&["test", "--quiet", "-p", "cairn-tests", "--test", "golden", "--", &names]);
     command.env("CAIRN_GOLDEN_FILTER", filter.unwrap_or_default()).env("RUST_BACKTRACE", "0");
+    command.env("CAIRN_GOLDEN_ALL", "1");
     if bless {
         command.env("CAIRN_GOLDEN_BLESS", "1");
     }
@@ -262,7 +270,10 @@ fn golden(filter: Option<String>, target: Option<Target>, bless: bool) -> anyhow
 }
 
 fn use_cases(steps: &mut Steps, target: Target, pytest: &[String]) -> anyhow::Result<()> {
-    anyhow::ensure!(target != Target::Engine, "the use cases need a server: --target cairn or redis");
+    anyhow::ensure!(
+        matches!(target, Target::Cairn | Target::Redis),
+        "the use cases need a server of their own: --target cairn or redis"
+    );
     if target == Target::Cairn {
         build_server(steps)?;
     }
