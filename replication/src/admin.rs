@@ -45,6 +45,8 @@ pub struct PeerInfo {
     pub leader: Option<(NodeId, Peer)>,
     /// What a session forwarded to it has to show. Random, new at each start.
     pub session_token: [u8; 16],
+    /// How long it refuses its vote to others after it has heard from a leader. A leader's lease must not be longer.
+    pub promise_ms: u64,
 }
 
 /// A node to be taken in.

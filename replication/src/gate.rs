@@ -1,6 +1,7 @@
 //! What peers ask of this node, on its way from the transport to Raft.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -45,10 +46,19 @@ impl Inbound for Gate {
             state: if empty { PeerState::Empty } else { PeerState::Member },
             leader,
             session_token: shared.session_token,
+            promise_ms: shared.lease.promise().as_millis() as u64,
         }
     }
 
     fn met(&self, peer: &PeerInfo) {
+        // Before anything that it answers counts.
+        if self.shared.lease.shorten(Duration::from_millis(peer.promise_ms)) {
+            tracing::warn!(
+                peer = %peer.peer,
+                promise_ms = peer.promise_ms,
+                "a node has a shorter cluster-node-timeout: this node's lease goes by that; set the same on all nodes"
+            );
+        }
         self.shared.acquaintances.met(peer);
     }
 

@@ -20,10 +20,17 @@ const MARGIN: Duration = Duration::from_millis(10);
 /// Until = for ever: the only voter needs nobody's promise.
 const FOR_EVER: u64 = u64::MAX;
 
+fn length(promise: Duration) -> Duration {
+    promise.saturating_sub(promise / 10).saturating_sub(MARGIN)
+}
+
 /// Written by Raft's thread, read by the executor without a lock.
 pub(crate) struct Lease {
     epoch: Instant,
-    length: Duration,
+    /// How long this node keeps its own promise.
+    promise: Duration,
+    /// Microseconds. It only falls: the shortest promise of all nodes counts, whoever has made it.
+    length_us: AtomicU64,
     /// The term that is led; 0 if none.
     term: AtomicU64,
     /// Microseconds since the epoch.
@@ -37,11 +44,32 @@ impl Lease {
     pub(crate) fn new(promise: Duration) -> Lease {
         Lease {
             epoch: Instant::now(),
-            length: promise.saturating_sub(promise / 10).saturating_sub(MARGIN),
+            promise,
+            length_us: AtomicU64::new(length(promise).as_micros() as u64),
             term: AtomicU64::new(0),
             until_us: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// How long this node refuses its vote to others after it has heard from a leader.
+    pub(crate) fn promise(&self) -> Duration {
+        self.promise
+    }
+
+    /// Another node promises no more than this. True if the lease is shorter for it from here on.
+    pub(crate) fn shorten(&self, promise: Duration) -> bool {
+        let shorter = length(promise).as_micros() as u64;
+        let shortened = self.length_us.fetch_min(shorter, Ordering::SeqCst) > shorter;
+        if shortened {
+            // What it was extended by was too long.
+            self.until_us.store(0, Ordering::SeqCst);
+        }
+        shortened
+    }
+
+    fn length(&self) -> Duration {
+        Duration::from_micros(self.length_us.load(Ordering::SeqCst))
     }
 
     pub(crate) fn leading(&self) -> Option<u64> {
@@ -61,7 +89,7 @@ impl Lease {
     /// In this term, a quorum has answered what was sent at `acked`.
     pub(crate) fn extend(&self, term: u64, acked: Instant) {
         if self.leading() == Some(term) {
-            let until = (acked + self.length).saturating_duration_since(self.epoch);
+            let until = (acked + self.length()).saturating_duration_since(self.epoch);
             self.until_us.fetch_max(until.as_micros() as u64, Ordering::SeqCst);
         }
     }
@@ -91,7 +119,7 @@ impl Lease {
         }
         let now = self.epoch.elapsed().as_micros() as u64;
         let left = Duration::from_micros(until.saturating_sub(now));
-        if until == FOR_EVER { self.length } else { left }
+        if until == FOR_EVER { self.length() } else { left }
     }
 
     /// Has the lease of this term been given up?
@@ -122,6 +150,22 @@ mod tests {
         assert!(lease.is_valid(1));
         tokio::time::advance(Duration::from_millis(10)).await;
         assert!(!lease.is_valid(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_shortest_promise_counts() {
+        let lease = Lease::new(PROMISE);
+        lease.set_leading(Some(1));
+        lease.extend(1, Instant::now());
+        assert!(!lease.shorten(PROMISE) && lease.is_valid(1));
+        assert!(lease.shorten(PROMISE / 2));
+        assert!(!lease.is_valid(1), "it was extended by too much");
+        lease.extend(1, Instant::now());
+        tokio::time::advance(Duration::from_millis(255)).await;
+        assert!(lease.is_valid(1));
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(!lease.is_valid(1));
+        assert!(!lease.shorten(PROMISE), "it never grows again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -180,7 +180,14 @@ impl Net for Wire {
 }
 
 fn info(id: NodeId) -> PeerInfo {
-    PeerInfo { id, peer: Peer::default(), state: PeerState::Empty, leader: None, session_token: [0; 16] }
+    PeerInfo {
+        id,
+        peer: Peer::default(),
+        state: PeerState::Empty,
+        leader: None,
+        session_token: [0; 16],
+        promise_ms: 600,
+    }
 }
 
 /// A node that takes whatever comes.

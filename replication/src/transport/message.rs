@@ -147,6 +147,7 @@ pub struct WireInfo {
     member: bool,
     leader: Option<(NodeId, Peer)>,
     session_token: [u8; 16],
+    promise_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -332,6 +333,7 @@ impl From<&PeerInfo> for WireInfo {
             member: info.state == PeerState::Member,
             leader: info.leader.clone(),
             session_token: info.session_token,
+            promise_ms: info.promise_ms,
         }
     }
 }
@@ -344,6 +346,7 @@ impl From<WireInfo> for PeerInfo {
             state: if info.member { PeerState::Member } else { PeerState::Empty },
             leader: info.leader,
             session_token: info.session_token,
+            promise_ms: info.promise_ms,
         }
     }
 }

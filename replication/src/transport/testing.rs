@@ -281,7 +281,14 @@ pub fn peer(id: NodeId) -> Peer {
 }
 
 pub fn info(id: NodeId) -> PeerInfo {
-    PeerInfo { id, peer: peer(id), state: PeerState::Member, leader: None, session_token: [id as u8; 16] }
+    PeerInfo {
+        id,
+        peer: peer(id),
+        state: PeerState::Member,
+        leader: None,
+        session_token: [id as u8; 16],
+        promise_ms: 600,
+    }
 }
 
 pub fn options(id: NodeId) -> Options {

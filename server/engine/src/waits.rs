@@ -39,8 +39,7 @@ impl Shared {
     pub(crate) fn progress(&self, host: &dyn Host, wait: &mut ReplicaWait) -> Progress {
         let replicas = host.cluster().map_or(0, |view| self.replicas_with(&view, wait));
         // The disk's progress is an index as well, which no position can be compared with.
-        let synced =
-            wait.local.is_some() && wait.index.is_some_and(|index| host.facts().log_synced >= index);
+        let synced = wait.local.is_some() && wait.index.is_some_and(|index| host.facts().log_synced >= index);
         Progress { replicas, synced }
     }
 

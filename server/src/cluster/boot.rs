@@ -84,6 +84,11 @@ pub fn start(
     host: &mut dyn Host,
 ) -> Result<Started> {
     let Needs { disk, dir, config, ready } = *needs;
+    if !config.requirepass.is_empty() && config.cluster_secret.is_empty() && !config.tls_cluster {
+        bail!(
+            "requirepass is of no use while any stranger may be a peer: set cluster-secret on all nodes (or tls-cluster) too"
+        );
+    }
     let id = identity::node_id(disk, &dir.join(CLUSTER_DIR)).context("cannot tell this node's id")?;
     let me = me(config);
     let snapshots = SnapshotDir::open(Arc::clone(disk), dir)?;

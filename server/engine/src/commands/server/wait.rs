@@ -262,7 +262,11 @@ mod tests {
         server.host.facts.log_synced = 19;
         assert!(written < 19);
         server.advance(1);
-        assert_eq!(server.output(a), b"", "the entry before the write is on this node's disk, the write is not");
+        assert_eq!(
+            server.output(a),
+            b"",
+            "the entry before the write is on this node's disk, the write is not"
+        );
         server.host.facts.log_synced = 20;
         server.advance(1);
         assert_eq!(server.output(a), b"*2\r\n:1\r\n:2\r\n");
