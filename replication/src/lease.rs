@@ -12,6 +12,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use cairn_planted::planted;
 use tokio::time::Instant;
 
 /// The lease stops this long before the followers' promise ends, besides a tenth of it.
@@ -42,6 +43,7 @@ pub(crate) struct Lease {
 impl Lease {
     /// `promise` is how long followers refuse their votes after they have heard from a leader.
     pub(crate) fn new(promise: Duration) -> Lease {
+        let promise = if planted!(LeaseTooLong) { promise * 2 } else { promise };
         Lease {
             epoch: Instant::now(),
             promise,

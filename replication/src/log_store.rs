@@ -21,8 +21,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bincode::{Decode, Encode};
 use bytes::Bytes;
+use cairn_planted::planted;
 use cairn_storage::log::{Entries, Log, LogError, LogReader, Recovered};
-use cairn_storage::writer::{LogWriter, Op, Until};
+use cairn_storage::writer::{Completion, LogWriter, Op, Until};
 use futures_util::Stream;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
@@ -370,7 +371,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     /// The vote is on disk when this returns, whatever the policy: a node that forgets whom it voted for elects two leaders.
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let hard = self.state().hard_state(Some(*vote));
-        self.write(vec![Op::Vote(hard.encode())]).await?;
+        let ops = vec![Op::Vote(hard.encode())];
+        if planted!(VoteNotSynced) {
+            self.writer.submit(ops, Until::Synced, Box::new(|_| ()));
+        } else {
+            self.write(ops).await?;
+        }
         self.state().vote = Some(*vote);
         Ok(())
     }
@@ -409,9 +415,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             state.recent.push_back(entry);
         }
         state.forget_written(written);
-        let done = Box::new(move |result: Result<(), String>| {
+        let mut done: Completion = Box::new(move |result: Result<(), String>| {
             callback.io_completed(result.map_err(io::Error::other))
         });
+        if planted!(AcknowledgedBeforeFlush) {
+            std::mem::replace(&mut done, Box::new(|_| ()))(Ok(()));
+        }
         self.writer.submit(ops, Until::Released, done);
         Ok(())
     }
@@ -427,6 +436,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 state.recent_bytes -= size(&entry);
             }
             state.last = last.or(state.purged);
+        }
+        if planted!(TruncationNotWritten) {
+            return Ok(());
         }
         // On disk before anything that relies on it, such as a snapshot that takes the place of these entries.
         self.write(vec![Op::TruncateAfter(last.map_or(0, |last| stored(last.index)))]).await

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod deploy;
+mod planted;
 mod steps;
 mod tidy;
 mod tools;
@@ -95,6 +96,11 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
+    /// Plant bugs one after the other, and see that the tests find them (tests/README.md)
+    Planted {
+        /// Only bugs whose name contains this
+        bug: Option<String>,
+    },
     /// Throw mutated inputs at a decoder
     Fuzz {
         #[arg(value_parser = FUZZ_TARGETS.to_vec())]
@@ -184,6 +190,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::ClusterTest { scenarios, rounds, seed, list } => {
             cluster_test(&scenarios, rounds.as_deref(), &seed, list)
         }
+        Command::Planted { bug } => planted::run(bug.as_deref()),
         Command::Fuzz { target, seconds, seed, input } => fuzz(&target, &seconds, seed, input),
         Command::Bench { name, arguments } => bench(&name, &arguments),
         Command::Cluster { nodes, base_port, fresh, directives } => {

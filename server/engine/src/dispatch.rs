@@ -1,5 +1,6 @@
 //! The life of one command, from its arguments to its reply, effects and figures.
 
+use cairn_planted::planted;
 use cairn_proto::{ReplyWriter, Resp};
 
 use crate::args::{Args, OwnedArgs};
@@ -342,7 +343,7 @@ fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
     if expires {
         expire_if_due(cx, key);
     }
-    if dirty {
+    if dirty && !planted!(DirtyReadsNotHeld) {
         let hash = DirtyKeys::hash(cx.shared.seed, cx.keys.selected(), key);
         let seq = cx.shared.dirty_keys.position(hash);
         cx.shared.need(seq);
@@ -354,6 +355,10 @@ fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
 pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
     if !cx.keys.is_expired(key) {
         return false;
+    }
+    if cx.shared.replica && planted!(FollowerExpires) {
+        cx.keys.delete(key);
+        return true;
     }
     if cx.shared.replica {
         // Only the leader's clock decides; this reader merely does not see the key.

@@ -1,5 +1,6 @@
 //! The engine as its host drives it: connections come and go, commands run, time passes, batches are applied.
 
+use cairn_planted::planted;
 use cairn_proto::ReplyWriter;
 use slab::Slab;
 
@@ -506,7 +507,7 @@ impl Engine {
         for client in self.shared.clients.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
             let Some(Some(found)) = self.shared.clients.get(client) else { continue };
             let state = &found.state;
-            let unsent = !found.reply.out.is_empty();
+            let unsent = !found.reply.out.is_empty() && !planted!(StaleSession);
             // Held by a pause, its command has not run; it says it again to whoever leads.
             let paused = state.blocked.as_ref().is_some_and(|blocked| blocked.on == BlockedOn::Pause);
             if unsent

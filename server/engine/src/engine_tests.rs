@@ -68,6 +68,25 @@ fn nothing_expires_by_itself_while_it_could_not_be_logged() {
 }
 
 #[test]
+fn a_follower_leaves_what_has_expired_to_the_leader() {
+    let mut leader = TestEngine::new();
+    let a = leader.connect(Resp::V2);
+    leader.run(a, "SET k v PX 10");
+    let mut follower = leader.replica();
+    follower.engine.follow();
+    let b = follower.connect(Resp::V2);
+    follower.advance(20);
+    assert_eq!(follower.run(b, "GET k"), "$-1\r\n", "by its own clock it shows it no more");
+    follower.advance(20);
+    assert_eq!(follower.engine.keys.dbs()[0].len(), 1, "its clock decides about no key");
+    // By the leader's clock there was still time.
+    leader.run(a, "PERSIST k");
+    let persisted = leader.batches.last().unwrap();
+    follower.engine.apply(&mut follower.host, &persisted.payload).unwrap();
+    assert_eq!(follower.run(b, "GET k"), "$1\r\nv\r\n");
+}
+
+#[test]
 fn of_many_who_wait_those_are_served_for_whom_there_is_something() {
     let mut server = TestEngine::new();
     let pusher = server.connect(Resp::V2);

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cairn_engine::rdb::Aux;
+use cairn_planted::planted;
 use cairn_replication::entry::{Members, log_id, term_of};
 use cairn_replication::types::{LogId, Membership, NodeId, Peer, SnapshotMeta};
 
@@ -34,10 +35,11 @@ pub struct Position {
 impl Position {
     /// The fields for a snapshot of the state there; `cairn-seq` is written by everybody.
     pub fn to_aux(&self) -> AuxFields {
+        let epoch = if planted!(SnapshotWithoutChain) { 0 } else { self.chain.epoch };
         vec![
             (INDEX, self.log_id.index.to_string()),
             (TERM, term_of(&self.log_id).to_string()),
-            (EPOCH, self.chain.epoch.to_string()),
+            (EPOCH, epoch.to_string()),
             (MEMBERS, members_to_text(&self.membership)),
         ]
     }

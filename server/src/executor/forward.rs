@@ -17,6 +17,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use cairn_engine::Slot;
+use cairn_planted::planted;
 use cairn_proto::{OutBuf, encode_request};
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -228,6 +229,9 @@ impl Away {
     fn lost(&mut self) -> After {
         if self.bye && self.half_closed {
             // It has answered all that was asked before it was told that no more would come.
+            return After::Detach;
+        }
+        if planted!(LostForwardForgotten) {
             return After::Detach;
         }
         if self.bye || !self.is_idle() || self.is_bound() { After::Finish } else { After::Detach }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cairn_engine::Slot;
 use cairn_engine::cluster::{ClusterRequest, ClusterView, SWITCH_MASTER};
 use cairn_engine::rdb;
+use cairn_planted::planted;
 use cairn_replication::handle::{Done, Handle, Order, Status};
 use cairn_replication::identity::shown;
 use cairn_replication::snapshot::Received;
@@ -124,7 +125,7 @@ impl Cluster {
         if !valid && !given_up {
             self.handle.confirm_lease();
         }
-        valid
+        valid || planted!(LeaseIgnored)
     }
 
     fn order(&self, order: Order, asked: Asked) {
@@ -160,14 +161,19 @@ impl Executor {
     pub(super) fn lose(&mut self, term: u64, cause: &str, unreleased: bool) {
         tracing::warn!(term, cause, unreleased, "this node leads no longer");
         self.engine.release_clients();
-        self.snapshots.cancel();
+        if !planted!(SnapshotNotCancelled) {
+            self.snapshots.cancel();
+        }
         if let Some(cluster) = &mut self.cluster {
             cluster.term = None;
             cluster.hand_over = None;
             cluster.rebuilds += u64::from(unreleased);
         }
         self.let_writes_go_on();
-        if unreleased && let Err(error) = self.rebuild() {
+        if unreleased
+            && !planted!(StateKept)
+            && let Err(error) = self.rebuild()
+        {
             // The old state is wrong and the new one is not whole: never serve from it.
             tracing::error!("rebuilding the state failed, stopping: {error}");
             crate::process::abort();

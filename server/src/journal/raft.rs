@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use cairn_engine::effects::{self, Batch, BatchHeader};
 use cairn_engine::rdb::Aux;
+use cairn_planted::planted;
 use cairn_replication::entry::term_of;
 use cairn_replication::handle::{Applied, Committed, Doubt};
 use cairn_replication::types::{LogId, Membership, SnapshotMeta};
@@ -70,7 +71,7 @@ pub struct Chain {
 impl Chain {
     /// Rule 2: does this batch count? If so it is the last one from here on.
     pub fn admit(&mut self, batch: &BatchHeader) -> bool {
-        let follows = batch.seq == self.seq + 1 && batch.epoch >= self.epoch;
+        let follows = batch.seq == self.seq + 1 && batch.epoch >= self.epoch || planted!(ChainOff);
         if follows {
             *self = Chain { epoch: batch.epoch, seq: batch.seq };
         }
@@ -135,7 +136,8 @@ impl RaftJournal {
 
     /// Rule 1: the node leads a term whose `Blank` has been applied here, and has not given that term up.
     fn may_lead(&self) -> Option<u64> {
-        self.group.leading().filter(|&term| term == self.blank && term > self.ended)
+        let begun = |term| term == self.blank || planted!(ServeBeforeBlank);
+        self.group.leading().filter(|&term| begun(term) && term > self.ended)
     }
 
     /// Rule 3: the epoch is over. What is in flight may be committed or not; nobody may be told either.
@@ -156,6 +158,9 @@ impl RaftJournal {
 
     /// Why the epoch cannot go on, if so.
     fn doubt(&self, term: u64) -> Option<String> {
+        if planted!(DoubtIgnored) {
+            return None;
+        }
         if let Some(doubt) = self.group.doubt().filter(|doubt| doubt.term == term) {
             return Some(doubt.cause);
         }
@@ -254,6 +259,9 @@ impl Journal for RaftJournal {
     }
 
     fn released(&mut self) -> u64 {
+        if planted!(ReplyBeforeCommit) {
+            return self.appended;
+        }
         self.chain.seq
     }
 

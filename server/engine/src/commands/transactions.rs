@@ -1,5 +1,7 @@
 //! MULTI, EXEC and WATCH. The dispatcher queues; here a queue is opened, run and thrown away.
 
+use cairn_planted::planted;
+
 use crate::args::Args;
 use crate::client::WatchedKey;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA};
@@ -73,6 +75,9 @@ fn exec(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     cx.shared.forget_watches(cx.client);
     if transaction.broken {
         return Err("EXECABORT Transaction discarded because of previous errors.".into());
+    }
+    if changed && planted!(FailedExecLogged) {
+        transaction.commands.iter().for_each(|(_, args)| cx.log(&args.slices()));
     }
     if changed {
         // It tells of somebody's change, which may not be released yet.
@@ -337,5 +342,26 @@ mod tests {
         assert_eq!(server.output(a), b"");
         server.release();
         assert_eq!(server.output(a), b"*-1\r\n");
+    }
+
+    #[test]
+    fn a_refused_exec_has_no_effects() {
+        let mut server = TestEngine::new();
+        let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        for broken_by in ["SET k other", "FLUSHALL"] {
+            server.run(b, "SET k v");
+            server.run(a, "WATCH k");
+            server.run(b, broken_by);
+            server.run(a, "MULTI");
+            server.run(a, "SET refused 1");
+            assert_eq!(server.effects_of(a, "EXEC"), [] as [String; 0], "WATCH was broken by {broken_by}");
+        }
+        server.run(a, "MULTI");
+        server.run(a, "SET refused 1");
+        server.run(a, "NOSUCH");
+        assert_eq!(server.effects_of(a, "EXEC"), [] as [String; 0], "a command could not be queued");
+        let mut replica = server.replica();
+        let c = replica.connect(Resp::V2);
+        assert_eq!(replica.run(c, "EXISTS refused"), ":0\r\n");
     }
 }

@@ -1,0 +1,347 @@
+//! `cargo xtask planted`: every bug of the crate `planted`, and the tests that have to find it.
+//!
+//! A test counts as one that finds a bug when it passes without it, fails with it within its time, and says in its failure what
+//! the bug does: one that fails for another reason has found nothing.
+
+use crate::steps::{Steps, cargo};
+use crate::tools;
+use anyhow::{Context, bail, ensure};
+use cairn_planted::Bug;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often a running test is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// What a test says that needs more than this machine has.
+const SKIPPED: &str = "skipped: ";
+
+/// A test that has to find a bug.
+struct Finder {
+    bug: Bug,
+    binary: Binary,
+    test: &'static str,
+    /// Part of what it says when it fails for this reason.
+    says: &'static str,
+    /// It fails within so many seconds.
+    budget_s: u64,
+}
+
+/// What the test is in.
+#[derive(Clone, Copy)]
+enum Binary {
+    /// The unit tests of a crate.
+    Unit(&'static str),
+    /// A file of `tests/tests`.
+    Whole(&'static str),
+}
+
+use Binary::{Unit, Whole};
+
+const ENGINE: Binary = Unit("cairn-engine");
+const REPLICATION: Binary = Unit("cairn-replication");
+const SERVER: Binary = Unit("cairn-server");
+
+/// Tests in one process, most of them in virtual time.
+const QUICK_S: u64 = 20;
+/// Tests with real processes.
+const WHOLE_S: u64 = 120;
+
+/// What the checker of histories says, whatever the fault.
+const HISTORY: &str = "more objects have faults";
+
+const fn quick(bug: Bug, binary: Binary, test: &'static str, says: &'static str) -> Finder {
+    Finder { bug, binary, test, says, budget_s: QUICK_S }
+}
+
+const fn whole(bug: Bug, file: &'static str, test: &'static str, says: &'static str) -> Finder {
+    Finder { bug, binary: Whole(file), test, says, budget_s: WHOLE_S }
+}
+
+/// In the order of the table in tests/README.md.
+const FINDERS: &[Finder] = &[
+    quick(
+        Bug::ReplyBeforeCommit,
+        SERVER,
+        "journal::raft_tests::a_batch_is_released_when_it_comes_out_of_the_log",
+        "proposed is not committed",
+    ),
+    whole(
+        Bug::ReplyBeforeCommit,
+        "cluster_deposed",
+        "what_a_leader_did_alone_is_neither_told_nor_seen_nor_kept",
+        "told +OK of a write that no other node had",
+    ),
+    whole(Bug::ReplyBeforeCommit, "cluster_rounds", "cut_leader", HISTORY),
+    quick(
+        Bug::ServeBeforeBlank,
+        SERVER,
+        "journal::raft_tests::a_node_serves_only_after_the_blank_of_its_own_term",
+        "older entries may still be on their way",
+    ),
+    quick(
+        Bug::ChainOff,
+        SERVER,
+        "journal::raft_tests::a_gap_takes_all_that_comes_after_it_on_every_node_alike",
+        "3 and 4 follow nothing",
+    ),
+    quick(Bug::DoubtIgnored, SERVER, "journal::raft_tests::every_doubt_ends_the_epoch", "the epoch goes on"),
+    whole(
+        Bug::StateKept,
+        "cluster_deposed",
+        "what_a_leader_did_alone_is_neither_told_nor_seen_nor_kept",
+        "a committed batch cannot be applied",
+    ),
+    whole(
+        Bug::StaleSession,
+        "cluster_deposed",
+        "what_a_leader_did_alone_is_neither_told_nor_seen_nor_kept",
+        "told +OK of a write that no other node had",
+    ),
+    whole(
+        Bug::SnapshotNotCancelled,
+        "cluster_deposed",
+        "a_snapshot_of_what_a_leader_did_alone_is_given_up",
+        "a snapshot of what was never committed was finished",
+    ),
+    whole(
+        Bug::LeaseIgnored,
+        "cluster_deposed",
+        "a_leader_without_a_majority_answers_no_read_after_its_lease",
+        "after the last sign of a majority",
+    ),
+    quick(
+        Bug::LeaseTooLong,
+        REPLICATION,
+        "tests::group::a_lease_is_over_before_anybody_else_leads",
+        "two nodes may answer reads",
+    ),
+    quick(
+        Bug::VoteNotSynced,
+        REPLICATION,
+        "tests::group::a_vote_is_on_disk_before_it_is_given",
+        "it was given before it was on disk",
+    ),
+    quick(
+        Bug::AcknowledgedBeforeFlush,
+        REPLICATION,
+        "tests::group::an_entry_is_acknowledged_only_when_it_is_on_a_majority_of_disks",
+        "acknowledged with one disk out of three",
+    ),
+    quick(
+        Bug::TruncationNotWritten,
+        REPLICATION,
+        "tests::lone::what_was_truncated_stays_so_after_a_crash",
+        "assertion `left == right` failed",
+    ),
+    quick(
+        Bug::VotesAtOnce,
+        REPLICATION,
+        "tests::group::a_restarted_node_does_not_vote_at_once",
+        "inbound.pre_vote(request(false)).await.is_err()",
+    ),
+    quick(
+        Bug::SnapshotWithoutChain,
+        SERVER,
+        "journal::raft_tests::a_snapshot_says_which_entry_it_is_the_state_after",
+        "not that of the third batch",
+    ),
+    quick(
+        Bug::DirtyReadsNotHeld,
+        ENGINE,
+        "engine_tests::a_read_of_an_unreleased_key_waits_and_of_another_does_not",
+        "replies of one connection stay in order",
+    ),
+    whole(
+        Bug::DirtyReadsNotHeld,
+        "cluster_deposed",
+        "what_a_leader_did_alone_is_neither_told_nor_seen_nor_kept",
+        "shown a value that no other node had",
+    ),
+    whole(Bug::DirtyReadsNotHeld, "cluster_rounds", "cut_leader", HISTORY),
+    quick(
+        Bug::FollowerExpires,
+        ENGINE,
+        "engine_tests::a_follower_leaves_what_has_expired_to_the_leader",
+        "its clock decides about no key",
+    ),
+    quick(
+        Bug::FailedExecLogged,
+        ENGINE,
+        "commands::transactions::tests::a_refused_exec_has_no_effects",
+        "WATCH was broken by",
+    ),
+    whole(Bug::FailedExecLogged, "cluster_rounds", "restart_single", HISTORY),
+    whole(
+        Bug::LostForwardForgotten,
+        "forwarding",
+        "a_lost_leader_ends_what_waits_for_it_and_nothing_else",
+        "\nNothing\n",
+    ),
+];
+
+/// Builds with the bugs, and runs every test that has to find one whose name contains `filter`: without it, then with it.
+pub fn run(filter: Option<&str>) -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    let build = Build { dir: tools::target_dir().join("planted") };
+    build.make(&mut steps)?;
+    let logs = build.dir.join("logs");
+    fs::create_dir_all(&logs)?;
+    let mut missed = Vec::new();
+    let wanted = |finder: &&Finder| filter.is_none_or(|filter| format!("{:?}", finder.bug).contains(filter));
+    println!("==> tests without and with each bug; what they print is in {}", logs.display());
+    for finder in FINDERS.iter().filter(wanted) {
+        let name = format!("{:?}", finder.bug);
+        let verdict = build.judge(finder, &logs).with_context(|| format!("{name}, {}", finder.test))?;
+        println!("    {name:24} {verdict:28} {}", finder.test);
+        if let Verdict::Missed(why) = &verdict {
+            missed.push(format!("{name}: {} {why}", finder.test));
+        }
+    }
+    ensure!(
+        missed.is_empty(),
+        "{}\n    remedy: see the test's output in {}",
+        missed.join("\n"),
+        logs.display()
+    );
+    steps.done("every planted bug is found");
+    Ok(())
+}
+
+/// What became of a test.
+enum Verdict {
+    Found(Duration),
+    /// This machine cannot run it.
+    Skipped,
+    Missed(String),
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&match self {
+            Verdict::Found(time) => format!("found after {:.1} s", time.as_secs_f32()),
+            Verdict::Skipped => "cannot be looked for here".to_owned(),
+            Verdict::Missed(why) => why.clone(),
+        })
+    }
+}
+
+/// Where a build with the bugs is. In a directory of its own, so that nobody takes its server for a good one.
+struct Build {
+    dir: PathBuf,
+}
+
+impl Build {
+    fn cargo(&self, args: &[&str]) -> Command {
+        let mut command = cargo(args);
+        command.arg("--target-dir").arg(&self.dir).env("RUSTFLAGS", "--cfg cairn_planted");
+        command.env("CAIRN_SERVER_BIN", self.server()).env_remove("CAIRN_PLANT");
+        command
+    }
+
+    fn server(&self) -> PathBuf {
+        // Absolute, for tests run in their crate's directory.
+        let dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        dir.join("debug").join("cairn-server")
+    }
+
+    fn make(&self, steps: &mut Steps) -> anyhow::Result<()> {
+        fs::create_dir_all(&self.dir).with_context(|| self.dir.display().to_string())?;
+        let server = self.cargo(&["build", "--quiet", "--locked", "-p", "cairn-server", "--bins"]);
+        steps.run("cairn-server with bugs", server, "see the compiler's errors")?;
+        let packages =
+            ["-p", "cairn-engine", "-p", "cairn-replication", "-p", "cairn-server", "-p", "cairn-tests"];
+        let args = [&["test", "--quiet", "--locked", "--no-run", "--lib", "--tests"], &packages[..]].concat();
+        steps.run("tests with bugs", self.cargo(&args), "see the compiler's errors")
+    }
+
+    fn judge(&self, finder: &Finder, logs: &Path) -> anyhow::Result<Verdict> {
+        let log = |with: &str| {
+            let test = finder.test.rsplit("::").next().expect("a name has an end");
+            logs.join(format!("{:?}-{test}-{with}.log", finder.bug))
+        };
+        let (passed, said, _) = self.test(finder, None, &log("without"))?;
+        if passed && said.contains(SKIPPED) {
+            return Ok(Verdict::Skipped);
+        }
+        if !passed {
+            return Ok(Verdict::Missed("fails without the bug".to_owned()));
+        }
+        let (passed, said, time) = self.test(finder, Some(finder.bug), &log("with"))?;
+        Ok(match () {
+            () if passed => Verdict::Missed("passes with the bug".to_owned()),
+            () if !said.contains(finder.says) => {
+                Verdict::Missed(format!("fails with the bug, and does not say \"{}\"", finder.says))
+            }
+            () => Verdict::Found(time),
+        })
+    }
+
+    /// Runs one test: whether it passed, what it printed and how long it took. One that takes too long has not passed.
+    fn test(
+        &self,
+        finder: &Finder,
+        bug: Option<Bug>,
+        log: &Path,
+    ) -> anyhow::Result<(bool, String, Duration)> {
+        let binary = match finder.binary {
+            Unit(package) => vec!["-p", package, "--lib"],
+            Whole(file) => vec!["-p", "cairn-tests", "--test", file],
+        };
+        let args =
+            [&["test", "--quiet", "--locked"], &binary[..], &["--", "--exact", "--nocapture", finder.test]];
+        let mut command = self.cargo(&args.concat());
+        if let Some(bug) = bug {
+            command.env("CAIRN_PLANT", format!("{bug:?}"));
+        }
+        let output = File::create(log).with_context(|| log.display().to_string())?;
+        // A group of its own: a test that takes too long is ended, not only cargo.
+        command.process_group(0).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        let started = Instant::now();
+        let mut child = command.spawn().context("cannot run cargo")?;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break Some(status);
+            }
+            if started.elapsed() > Duration::from_secs(finder.budget_s) {
+                // SAFETY: a plain system call. The child has not been waited for, so that its group is nobody else's.
+                unsafe { libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL) };
+                child.wait()?;
+                break None;
+            }
+            thread::sleep(LOOK_INTERVAL);
+        };
+        let time = started.elapsed();
+        let said = String::from_utf8_lossy(&fs::read(log)?).into_owned();
+        if !said.contains("running 1 test") {
+            bail!("there is no such test: {}", log.display());
+        }
+        Ok((status.is_some_and(|status| status.success()), said, time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_is_looked_for() {
+        for bug in Bug::ALL {
+            assert!(FINDERS.iter().any(|finder| finder.bug == *bug), "{bug:?} has no test that finds it");
+        }
+    }
+
+    #[test]
+    fn the_readme_has_all_bugs_and_who_finds_them() {
+        let readme = include_str!("../../tests/README.md");
+        for Finder { bug, test, .. } in FINDERS {
+            let (bug, test) = (format!("`{bug:?}`"), test.rsplit("::").next().unwrap());
+            let row = readme.lines().find(|line| line.starts_with(&format!("| {bug} |")));
+            let row = row.unwrap_or_else(|| panic!("tests/README.md has no row for {bug}"));
+            assert!(row.contains(&format!("`{test}`")), "the row of {bug} does not name {test}");
+        }
+    }
+}
