@@ -5,10 +5,10 @@
 
 use crate::steps::{Steps, cargo};
 use crate::tools;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use cairn_planted::Bug;
+use serde_json::Value;
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -33,7 +33,7 @@ struct Finder {
 /// What the test is in.
 #[derive(Clone, Copy)]
 enum Binary {
-    /// The unit tests of a crate.
+    /// The unit tests of a crate's library.
     Unit(&'static str),
     /// A file of `tests/tests`.
     Whole(&'static str),
@@ -41,9 +41,9 @@ enum Binary {
 
 use Binary::{Unit, Whole};
 
-const ENGINE: Binary = Unit("cairn-engine");
-const REPLICATION: Binary = Unit("cairn-replication");
-const SERVER: Binary = Unit("cairn-server");
+const ENGINE: Binary = Unit("cairn_engine");
+const REPLICATION: Binary = Unit("cairn_replication");
+const SERVER: Binary = Unit("cairn_server");
 
 /// Tests in one process, most of them in virtual time.
 const QUICK_S: u64 = 20;
@@ -186,9 +186,8 @@ const FINDERS: &[Finder] = &[
 /// Builds with the bugs, and runs every test that has to find one whose name contains `filter`: without it, then with it.
 pub fn run(filter: Option<&str>) -> anyhow::Result<()> {
     let mut steps = Steps::new();
-    let build = Build { dir: tools::target_dir().join("planted") };
-    build.make(&mut steps)?;
-    let logs = build.dir.join("logs");
+    let build = steps.call("a build with the bugs", Build::make)?;
+    let logs = dir().join("logs");
     fs::create_dir_all(&logs)?;
     let mut missed = Vec::new();
     let wanted = |finder: &&Finder| filter.is_none_or(|filter| format!("{:?}", finder.bug).contains(filter));
@@ -229,33 +228,53 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// Where a build with the bugs is. In a directory of its own, so that nobody takes its server for a good one.
+/// Where a build with the bugs is: in a directory of its own, so that nobody takes its server for a good one.
+fn dir() -> PathBuf {
+    tools::target_dir().join("planted")
+}
+
+/// What was built.
+#[derive(Default)]
 struct Build {
-    dir: PathBuf,
+    server: PathBuf,
+    tests: Vec<TestBinary>,
+}
+
+struct TestBinary {
+    /// Of the crate's library or of the file with the tests.
+    target: String,
+    executable: PathBuf,
+    /// Where cargo would run it.
+    home: PathBuf,
 }
 
 impl Build {
-    fn cargo(&self, args: &[&str]) -> Command {
-        let mut command = cargo(args);
-        command.arg("--target-dir").arg(&self.dir).env("RUSTFLAGS", "--cfg cairn_planted");
-        command.env("CAIRN_SERVER_BIN", self.server()).env_remove("CAIRN_PLANT");
-        command
-    }
-
-    fn server(&self) -> PathBuf {
-        // Absolute, for tests run in their crate's directory.
-        let dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
-        dir.join("debug").join("cairn-server")
-    }
-
-    fn make(&self, steps: &mut Steps) -> anyhow::Result<()> {
-        fs::create_dir_all(&self.dir).with_context(|| self.dir.display().to_string())?;
-        let server = self.cargo(&["build", "--quiet", "--locked", "-p", "cairn-server", "--bins"]);
-        steps.run("cairn-server with bugs", server, "see the compiler's errors")?;
+    fn make() -> anyhow::Result<Build> {
+        // All at once: crate by crate they would have other features, and be built several times.
         let packages =
             ["-p", "cairn-engine", "-p", "cairn-replication", "-p", "cairn-server", "-p", "cairn-tests"];
-        let args = [&["test", "--quiet", "--locked", "--no-run", "--lib", "--tests"], &packages[..]].concat();
-        steps.run("tests with bugs", self.cargo(&args), "see the compiler's errors")
+        let mut command = cargo(&["build", "--locked", "--lib", "--bins", "--tests"]);
+        command
+            .args(packages)
+            .args(["--message-format", "json-render-diagnostics", "--target-dir"])
+            .arg(dir());
+        command.env("RUSTFLAGS", "--cfg cairn_planted").stderr(Stdio::inherit());
+        let output = command.output().context("cannot run cargo")?;
+        ensure!(output.status.success(), "{}\n    remedy: see the compiler's errors", output.status);
+        let mut build = Build::default();
+        for line in output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let message: Value = serde_json::from_slice(line).context("cargo's message is no JSON")?;
+            let target = message["target"]["name"].as_str().unwrap_or_default();
+            let Some(executable) = message["executable"].as_str().map(PathBuf::from) else { continue };
+            if message["profile"]["test"] == true {
+                let manifest = Path::new(message["manifest_path"].as_str().unwrap_or_default());
+                let home = manifest.parent().context("a manifest is in a directory")?.to_owned();
+                build.tests.push(TestBinary { target: target.to_owned(), executable, home });
+            } else if target == "cairn-server" {
+                build.server = executable;
+            }
+        }
+        Ok(build)
     }
 
     fn judge(&self, finder: &Finder, logs: &Path) -> anyhow::Result<Verdict> {
@@ -287,28 +306,25 @@ impl Build {
         bug: Option<Bug>,
         log: &Path,
     ) -> anyhow::Result<(bool, String, Duration)> {
-        let binary = match finder.binary {
-            Unit(package) => vec!["-p", package, "--lib"],
-            Whole(file) => vec!["-p", "cairn-tests", "--test", file],
-        };
-        let args =
-            [&["test", "--quiet", "--locked"], &binary[..], &["--", "--exact", "--nocapture", finder.test]];
-        let mut command = self.cargo(&args.concat());
+        let (Unit(target) | Whole(target)) = finder.binary;
+        let found = self.tests.iter().find(|binary| binary.target == target);
+        let TestBinary { executable, home, .. } = found.with_context(|| format!("{target} was not built"))?;
+        let output = File::create(log).with_context(|| log.display().to_string())?;
+        let mut command = Command::new(executable);
+        command.args(["--exact", "--nocapture", finder.test]).current_dir(home);
+        command.env("CAIRN_SERVER_BIN", &self.server).env("RUST_BACKTRACE", "0").env_remove("CAIRN_PLANT");
         if let Some(bug) = bug {
             command.env("CAIRN_PLANT", format!("{bug:?}"));
         }
-        let output = File::create(log).with_context(|| log.display().to_string())?;
-        // A group of its own: a test that takes too long is ended, not only cargo.
-        command.process_group(0).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let started = Instant::now();
-        let mut child = command.spawn().context("cannot run cargo")?;
+        let mut child = command.spawn().with_context(|| format!("cannot run {}", executable.display()))?;
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break Some(status);
             }
             if started.elapsed() > Duration::from_secs(finder.budget_s) {
-                // SAFETY: a plain system call. The child has not been waited for, so that its group is nobody else's.
-                unsafe { libc::kill(-(child.id() as libc::pid_t), libc::SIGKILL) };
+                child.kill()?;
                 child.wait()?;
                 break None;
             }
@@ -316,9 +332,7 @@ impl Build {
         };
         let time = started.elapsed();
         let said = String::from_utf8_lossy(&fs::read(log)?).into_owned();
-        if !said.contains("running 1 test") {
-            bail!("there is no such test: {}", log.display());
-        }
+        ensure!(said.contains("running 1 test"), "{target} has no such test; see {}", log.display());
         Ok((status.is_some_and(|status| status.success()), said, time))
     }
 }

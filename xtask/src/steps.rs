@@ -32,12 +32,12 @@ impl Steps {
     }
 
     /// Runs a function.
-    pub fn call(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn call<T>(&mut self, name: &str, step: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         println!("==> {name}");
         let started = Instant::now();
-        step().with_context(|| format!("{name} failed"))?;
+        let result = step().with_context(|| format!("{name} failed"))?;
         println!("    {name}: {:.1} s", started.elapsed().as_secs_f32());
-        Ok(())
+        Ok(result)
     }
 
     /// The last line.
