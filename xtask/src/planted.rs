@@ -28,6 +28,8 @@ struct Finder {
     says: &'static str,
     /// It fails within so many seconds.
     budget_s: u64,
+    /// It is repeated up to so often, with other seeds: what clients happen to do decides whether a round shows the bug.
+    rounds: u64,
 }
 
 /// What the test is in.
@@ -49,16 +51,23 @@ const SERVER: Binary = Unit("cairn_server");
 const QUICK_S: u64 = 20;
 /// Tests with real processes.
 const WHOLE_S: u64 = 120;
+/// Rounds of a scenario, each with a seed of its own. The bugs show in one of two at worst.
+const ROUNDS_MAX: u64 = 10;
 
 /// What the checker of histories says, whatever the fault.
 const HISTORY: &str = "more objects have faults";
 
 const fn quick(bug: Bug, binary: Binary, test: &'static str, says: &'static str) -> Finder {
-    Finder { bug, binary, test, says, budget_s: QUICK_S }
+    Finder { bug, binary, test, says, budget_s: QUICK_S, rounds: 1 }
 }
 
 const fn whole(bug: Bug, file: &'static str, test: &'static str, says: &'static str) -> Finder {
-    Finder { bug, binary: Whole(file), test, says, budget_s: WHOLE_S }
+    Finder { bug, binary: Whole(file), test, says, budget_s: WHOLE_S, rounds: 1 }
+}
+
+/// A scenario of `cluster_rounds.rs`, after which the histories of its clients are judged.
+const fn scenario(bug: Bug, test: &'static str, says: &'static str) -> Finder {
+    Finder { bug, binary: Whole("cluster_rounds"), test, says, budget_s: WHOLE_S, rounds: ROUNDS_MAX }
 }
 
 /// In the order of the table in tests/README.md.
@@ -75,7 +84,7 @@ const FINDERS: &[Finder] = &[
         "what_a_leader_did_alone_is_neither_told_nor_seen_nor_kept",
         "told +OK of a write that no other node had",
     ),
-    whole(Bug::ReplyBeforeCommit, "cluster_rounds", "cut_leader", HISTORY),
+    scenario(Bug::ReplyBeforeCommit, "cut_leader", HISTORY),
     quick(
         Bug::ServeBeforeBlank,
         SERVER,
@@ -101,6 +110,7 @@ const FINDERS: &[Finder] = &[
         "what_a_leader_did_alone_is_neither_told_nor_seen_nor_kept",
         "told +OK of a write that no other node had",
     ),
+    scenario(Bug::StaleSession, "pause_leader", HISTORY),
     whole(
         Bug::SnapshotNotCancelled,
         "cluster_deposed",
@@ -113,6 +123,7 @@ const FINDERS: &[Finder] = &[
         "a_leader_without_a_majority_answers_no_read_after_its_lease",
         "after the last sign of a majority",
     ),
+    scenario(Bug::LeaseIgnored, "paused_reads", "a read was answered with what another leader has replaced"),
     quick(
         Bug::LeaseTooLong,
         REPLICATION,
@@ -161,7 +172,7 @@ const FINDERS: &[Finder] = &[
         "what_a_leader_did_alone_is_neither_told_nor_seen_nor_kept",
         "shown a value that no other node had",
     ),
-    whole(Bug::DirtyReadsNotHeld, "cluster_rounds", "cut_leader", HISTORY),
+    scenario(Bug::DirtyReadsNotHeld, "cut_leader", HISTORY),
     quick(
         Bug::FollowerExpires,
         ENGINE,
@@ -174,7 +185,6 @@ const FINDERS: &[Finder] = &[
         "commands::transactions::tests::a_refused_exec_has_no_effects",
         "WATCH was broken by",
     ),
-    whole(Bug::FailedExecLogged, "cluster_rounds", "restart_single", HISTORY),
     whole(
         Bug::LostForwardForgotten,
         "forwarding",
@@ -212,7 +222,10 @@ pub fn run(filter: Option<&str>) -> anyhow::Result<()> {
 
 /// What became of a test.
 enum Verdict {
-    Found(Duration),
+    Found {
+        after: Duration,
+        rounds: u64,
+    },
     /// This machine cannot run it.
     Skipped,
     Missed(String),
@@ -221,7 +234,10 @@ enum Verdict {
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(&match self {
-            Verdict::Found(time) => format!("found after {:.1} s", time.as_secs_f32()),
+            Verdict::Found { after, rounds: 1 } => format!("found after {:.1} s", after.as_secs_f32()),
+            Verdict::Found { after, rounds } => {
+                format!("found after {:.1} s, {rounds} rounds", after.as_secs_f32())
+            }
             Verdict::Skipped => "cannot be looked for here".to_owned(),
             Verdict::Missed(why) => why.clone(),
         })
@@ -282,30 +298,35 @@ impl Build {
             let test = finder.test.rsplit("::").next().expect("a name has an end");
             logs.join(format!("{:?}-{test}-{with}.log", finder.bug))
         };
-        let (passed, said, _) = self.test(finder, None, &log("without"))?;
+        let (passed, said) = self.test(finder, None, 1, &log("without"))?;
         if passed && said.contains(SKIPPED) {
             return Ok(Verdict::Skipped);
         }
         if !passed {
             return Ok(Verdict::Missed("fails without the bug".to_owned()));
         }
-        let (passed, said, time) = self.test(finder, Some(finder.bug), &log("with"))?;
-        Ok(match () {
-            () if passed => Verdict::Missed("passes with the bug".to_owned()),
-            () if !said.contains(finder.says) => {
-                Verdict::Missed(format!("fails with the bug, and does not say \"{}\"", finder.says))
+        let started = Instant::now();
+        for seed in 1..=finder.rounds {
+            let (passed, said) = self.test(finder, Some(finder.bug), seed, &log("with"))?;
+            if passed {
+                continue;
             }
-            () => Verdict::Found(time),
-        })
+            return Ok(match said.contains(finder.says) {
+                true => Verdict::Found { after: started.elapsed(), rounds: seed },
+                false => Verdict::Missed(format!("fails with the bug, and does not say \"{}\"", finder.says)),
+            });
+        }
+        Ok(Verdict::Missed("passes with the bug".to_owned()))
     }
 
-    /// Runs one test: whether it passed, what it printed and how long it took. One that takes too long has not passed.
+    /// Runs one test: whether it passed, and what it printed. One that takes too long has not passed.
     fn test(
         &self,
         finder: &Finder,
         bug: Option<Bug>,
+        seed: u64,
         log: &Path,
-    ) -> anyhow::Result<(bool, String, Duration)> {
+    ) -> anyhow::Result<(bool, String)> {
         let (Unit(target) | Whole(target)) = finder.binary;
         let found = self.tests.iter().find(|binary| binary.target == target);
         let TestBinary { executable, home, .. } = found.with_context(|| format!("{target} was not built"))?;
@@ -313,6 +334,7 @@ impl Build {
         let mut command = Command::new(executable);
         command.args(["--exact", "--nocapture", finder.test]).current_dir(home);
         command.env("CAIRN_SERVER_BIN", &self.server).env("RUST_BACKTRACE", "0").env_remove("CAIRN_PLANT");
+        command.env("CAIRN_CLUSTER_SEED", seed.to_string());
         if let Some(bug) = bug {
             command.env("CAIRN_PLANT", format!("{bug:?}"));
         }
@@ -330,10 +352,9 @@ impl Build {
             }
             thread::sleep(LOOK_INTERVAL);
         };
-        let time = started.elapsed();
         let said = String::from_utf8_lossy(&fs::read(log)?).into_owned();
         ensure!(said.contains("running 1 test"), "{target} has no such test; see {}", log.display());
-        Ok((status.is_some_and(|status| status.success()), said, time))
+        Ok((status.is_some_and(|status| status.success()), said))
     }
 }
 

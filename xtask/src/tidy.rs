@@ -10,16 +10,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cairn-planted", &[]),
     ("cairn-proto", &[]),
     ("cairn-storage", &[]),
-<<<<<<< HEAD
-    ("cairn-replication", &["cairn-storage"]),
-    ("cairn-engine", &["cairn-proto"]),
-    ("cairn-server", &["cairn-engine", "cairn-proto", "cairn-replication", "cairn-storage"]),
-    ("cairn-bench", &[]),
-=======
     ("cairn-replication", &["cairn-planted", "cairn-storage"]),
     ("cairn-engine", &["cairn-planted", "cairn-proto"]),
     ("cairn-server", &["cairn-engine", "cairn-planted", "cairn-proto", "cairn-replication", "cairn-storage"]),
->>>>>>> f39ed58 (Bugs that a test build can be told to have, and cargo xtask planted, which sees that the tests find them)
+    ("cairn-bench", &[]),
     ("cairn-tests", &["cairn-engine", "cairn-proto", "cairn-replication", "cairn-server", "cairn-storage"]),
     ("xtask", &["cairn-planted"]),
 ];

@@ -351,9 +351,9 @@ mod tests {
         for broken_by in ["SET k other", "FLUSHALL"] {
             server.run(b, "SET k v");
             server.run(a, "WATCH k");
-            server.run(b, broken_by);
             server.run(a, "MULTI");
             server.run(a, "SET refused 1");
+            server.run(b, broken_by);
             assert_eq!(server.effects_of(a, "EXEC"), [] as [String; 0], "WATCH was broken by {broken_by}");
         }
         server.run(a, "MULTI");
