@@ -79,7 +79,8 @@ async fn a_lease_is_over_before_anybody_else_leads() {
         }
         sleep(Duration::from_millis(1)).await;
     }
-    assert!(ended_at.expect("the lease ended") < timing().election_max);
+    let ended_at = ended_at.expect("the lease ended");
+    assert!(ended_at < timing().election_max, "for a while two nodes may answer reads");
     assert!(!machine.handle.lease_is_valid(term));
 }
 
