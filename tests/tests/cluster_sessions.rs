@@ -434,14 +434,11 @@ fn a_node_that_reloads_its_data_stays_in_the_group() {
     let [second, third] = followers(leader);
     assert_eq!(run(&mut open(&cluster, leader), "RPUSH l a b c"), "3");
     for node in [second, leader] {
-        assert_eq!(run(&mut open(&cluster, node), "DEBUG RELOAD"), "+OK");
+        let mut client = open(&cluster, node);
+        // With a snapshot it would have to wait for the log.
+        assert!(run(&mut client, "DEBUG RELOAD").starts_with("-ERR "));
+        assert_eq!(run(&mut client, "DEBUG RELOAD NOSAVE"), "+OK");
         assert_eq!(run_patiently(&mut open(&cluster, third), "SET k v"), "+OK");
         cluster.await_equal_digests(SETTLE_LIMIT).unwrap();
     }
-    // The snapshot that it wrote is one that it can start from.
-    cluster.nodes[second].kill();
-    assert_eq!(run_patiently(&mut open(&cluster, third), "RPUSH l d"), "4");
-    cluster.spawn(second).unwrap();
-    cluster.await_serving(second, SETTLE_LIMIT).unwrap();
-    cluster.await_equal_digests(SETTLE_LIMIT).unwrap();
 }

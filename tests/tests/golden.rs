@@ -102,6 +102,7 @@ const OF_THE_NODE: &[(&str, &str, &str)] = &[
     ("server/info", "field/connected_slaves", "it is a replica, and its keys go when it hears of FLUSHALL"),
     ("server/info", "field/keyspace_hits", "keys are looked up by the leader"),
     ("server/role", "ROLE x", "it is a replica"),
+    ("server/save", "DEBUG RELOAD", "a cluster's snapshots wait for the log: DEBUG RELOAD wants NOSAVE"),
     ("server/slowlog", "SLOWLOG LEN", "a script reads the log of the leader"),
     ("server/waitaof", "WAITAOF 0 0 0", "there are replicas"),
     ("server/waitaof", "WAITAOF 1 0 1000", "there are replicas"),

@@ -77,10 +77,8 @@ impl Executor {
                 Request::ShutdownAbort { client } => {
                     self.answer_error(client, "ERR No shutdown in progress.");
                 }
-                Request::Rebuild { .. } | Request::Reload { .. }
-                    if self.cluster.is_some() && self.has_unreleased() =>
-                {
-                    // What is in flight would be lost, or has no place in the log yet. The release wakes the executor.
+                Request::Rebuild { .. } if self.cluster.is_some() && self.has_unreleased() => {
+                    // What is in flight would be lost. The release wakes the executor.
                     self.host.requests.push(request);
                 }
                 Request::Reload { client, save: true, flush: _ } if self.cluster.is_some() => {
@@ -465,8 +463,7 @@ impl Executor {
         if save && !self.snapshots.running() {
             let dir = SnapshotDir::attach(Arc::clone(&self.services.disk), &self.services.dir)
                 .map_err(|error| error.to_string())?;
-            // A cluster's node has waited until everything is committed; to flush its journal is to leave the group.
-            if let Some(journal) = self.journal.as_mut().filter(|_| self.cluster.is_none()) {
+            if let Some(journal) = &mut self.journal {
                 journal.flush()?;
             }
             let position =
