@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use cairn_storage::log::{Log, LogError, Recovered};
-use cairn_storage::writer::{LogWriter, SyncPolicy};
+use cairn_storage::writer::{self, LogWriter, SyncPolicy};
 use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use openraft::type_config::alias::OneshotReceiverOf;
@@ -182,10 +182,10 @@ impl Node {
     }
 }
 
-/// What the log thread calls.
-fn notifier(log_news: &Arc<Notify>) -> Box<dyn Fn() + Send + Sync> {
+/// What the log thread calls. That entries are on disk openraft is told itself, by its callbacks.
+fn notifier(log_news: &Arc<Notify>) -> writer::Notify {
     let log_news = Arc::clone(log_news);
-    Box::new(move || log_news.notify_one())
+    writer::Notify::State(Box::new(move || log_news.notify_one()))
 }
 
 fn prepare<T: Transport>(

@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub counters: Counters,
     pub acquaintances: Acquaintances,
     pub requests: mpsc::UnboundedSender<Request>,
-    /// The log thread has something to tell.
+    /// The log thread has found the disk full, or not full any more, or has failed.
     pub log_news: Arc<Notify>,
     /// Entries up to here are to go, once a snapshot covers them.
     pub purge_wanted: AtomicU64,

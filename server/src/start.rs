@@ -12,7 +12,7 @@ use cairn_replication::handle::Handle;
 use cairn_replication::types::Peer;
 use cairn_storage::disk::{Disk, RealDisk};
 use cairn_storage::snapshot::SnapshotDir;
-use cairn_storage::writer::{LogWriter, SyncPolicy};
+use cairn_storage::writer::{LogWriter, Notify, SyncPolicy};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::cluster::boot;
@@ -152,8 +152,11 @@ fn single(
     }
 
     let writer_ready = Arc::clone(ready);
-    let writer =
-        LogWriter::start(log, sync_policy(config.appendfsync), Box::new(move || writer_ready.wake()));
+    let writer = LogWriter::start(
+        log,
+        sync_policy(config.appendfsync),
+        Notify::Progress(Box::new(move || writer_ready.wake())),
+    );
     let writer = Arc::new(writer);
     let journal: Option<Box<dyn Journal>> = if config.appendonly {
         let last_seq = engine.shared.effects.newest_seq();

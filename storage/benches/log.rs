@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use cairn_storage::disk::RealDisk;
 use cairn_storage::log::{Log, LogOptions, Record};
-use cairn_storage::writer::{LogWriter, SyncPolicy};
+use cairn_storage::writer::{LogWriter, Notify, SyncPolicy};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// A batch of one small write.
@@ -57,8 +57,11 @@ fn round_trip(c: &mut Criterion) {
     ] {
         let dir = tempfile::tempdir().expect("a directory");
         let (tell, told) = channel();
-        let writer =
-            LogWriter::start(open(&dir), policy, Box::new(move || tell.send(()).unwrap_or_default()));
+        let writer = LogWriter::start(
+            open(&dir),
+            policy,
+            Notify::Progress(Box::new(move || tell.send(()).unwrap_or_default())),
+        );
         let mut index = 0;
         group.bench_function(name, |b| {
             b.iter(|| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cairn_storage::disk::{Disk, Fault, RealDisk, SimDisk};
 use cairn_storage::log::{Log, LogOptions};
-use cairn_storage::writer::{LogWriter, SyncPolicy, WriterError, WriterState};
+use cairn_storage::writer::{LogWriter, Notify, SyncPolicy, WriterError, WriterState};
 
 const SEGMENT: u64 = 16 * 1024;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -18,7 +18,7 @@ fn open(disk: &SimDisk) -> Log {
 }
 
 fn start(disk: &SimDisk, policy: SyncPolicy) -> LogWriter {
-    LogWriter::start(open(disk), policy, Box::new(|| ()))
+    LogWriter::start(open(disk), policy, Notify::Progress(Box::new(|| ())))
 }
 
 fn wait_until(what: &str, condition: impl Fn() -> bool) {
@@ -169,7 +169,7 @@ fn a_failed_sync_stops_the_writer_for_good_and_is_told() {
         });
         let log = open(&disk);
         disk.fail(disk.operations() + 2, Fault::Io);
-        let writer = LogWriter::start(log, policy, notify);
+        let writer = LogWriter::start(log, policy, Notify::State(notify));
         writer.append(1, 1, &b"lost"[..]);
         wait_until("it has failed", || matches!(writer.progress().state, WriterState::Failed(_)));
         assert!(calls.load(Ordering::SeqCst) > 0);
@@ -186,13 +186,33 @@ fn a_failed_sync_stops_the_writer_for_good_and_is_told() {
 }
 
 #[test]
+fn who_asks_for_the_state_is_not_told_of_entries() {
+    let disk = SimDisk::new(1);
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    let notify = Notify::State(Box::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    }));
+    let writer = LogWriter::start(open(&disk), SyncPolicy::Always, notify);
+    writer.append(1, 1, &b"x"[..]);
+    writer.flush_and_sync().unwrap();
+    assert_eq!((writer.progress().synced, calls.load(Ordering::SeqCst)), (1, 0));
+    writer.set_policy(SyncPolicy::EverySecond);
+    wait_until("it is told of the policy", || calls.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
 fn notify_is_called_when_entries_are_released() {
     let disk = SimDisk::new(1);
     for policy in [SyncPolicy::Always, SyncPolicy::EverySecond] {
         let (tell, told) = std::sync::mpsc::channel();
         let log = open(&disk);
         let first = log.last_index() + 1;
-        let writer = LogWriter::start(log, policy, Box::new(move || tell.send(()).unwrap_or_default()));
+        let writer = LogWriter::start(
+            log,
+            policy,
+            Notify::Progress(Box::new(move || tell.send(()).unwrap_or_default())),
+        );
         for index in first..first + 100 {
             writer.append(index, 1, &b"x"[..]);
             while writer.released() < index {
@@ -241,7 +261,7 @@ fn a_clean_end_leaves_nothing_to_lose() {
     for policy in [SyncPolicy::Always, SyncPolicy::EverySecond, SyncPolicy::Never] {
         let (log, _) = open();
         let last = log.last_index();
-        let writer = LogWriter::start(log, policy, Box::new(|| ()));
+        let writer = LogWriter::start(log, policy, Notify::Progress(Box::new(|| ())));
         for index in last + 1..=last + 500 {
             writer.append(index, 1, vec![5; 200]);
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cairn_storage::disk::{Disk, Fault, SimDisk};
 use cairn_storage::log::{Log, LogOptions, Recovered};
 use cairn_storage::writer::{
-    Completion, FULL_RETRY, LogWriter, Op, SYNC_INTERVAL, SyncPolicy, Until, WriterState,
+    Completion, FULL_RETRY, LogWriter, Notify, Op, SYNC_INTERVAL, SyncPolicy, Until, WriterState,
 };
 
 const SEGMENT: u64 = 16 * 1024;
@@ -21,8 +21,12 @@ fn open(disk: &SimDisk) -> (Log, Recovered) {
     Log::open(disk, Path::new("log"), LogOptions { segment_bytes: SEGMENT, salt: 1 }).unwrap()
 }
 
+fn nobody() -> Notify {
+    Notify::State(Box::new(|| ()))
+}
+
 fn start(disk: &SimDisk, policy: SyncPolicy) -> LogWriter {
-    LogWriter::start(open(disk).0, policy, Box::new(|| ()))
+    LogWriter::start(open(disk).0, policy, nobody())
 }
 
 fn entry(index: u64) -> Op {
@@ -71,7 +75,7 @@ fn votes_truncations_and_restarts_survive_in_their_order() {
     let entry6 = log.read(6).unwrap().next().unwrap().unwrap();
     assert_eq!(&entry6.payload[..2], [b'h', 6], "head and payload are one");
 
-    let writer = LogWriter::start(log, SyncPolicy::Never, Box::new(|| ()));
+    let writer = LogWriter::start(log, SyncPolicy::Never, nobody());
     submit(&writer, vec![entry(7), Op::Restart(100), entry(101)], Until::Synced);
     disk.crash();
     drop(writer);
@@ -165,7 +169,7 @@ fn a_writer_without_threads_does_one_group_at_a_turn() {
     let wake = Box::new(move || {
         wakes.fetch_add(1, Ordering::SeqCst);
     });
-    let writer = LogWriter::manual(open(&disk).0, SyncPolicy::Always, Box::new(|| ()), wake, clock::now);
+    let writer = LogWriter::manual(open(&disk).0, SyncPolicy::Always, nobody(), wake, clock::now);
     assert!(!writer.turn(), "there is nothing to do");
     let (done, first) = answer();
     writer.submit([entry(1)], Until::Released, done);
@@ -185,8 +189,8 @@ fn a_writer_without_threads_does_one_group_at_a_turn() {
 #[test]
 fn a_writer_without_threads_goes_by_the_clock_it_was_given() {
     let disk = SimDisk::new(1);
-    let nothing = || Box::new(|| ());
-    let writer = LogWriter::manual(open(&disk).0, SyncPolicy::EverySecond, nothing(), nothing(), clock::now);
+    let writer =
+        LogWriter::manual(open(&disk).0, SyncPolicy::EverySecond, nobody(), Box::new(|| ()), clock::now);
     let (done, answer1) = answer();
     writer.submit([entry(1)], Until::Released, done);
     while writer.turn() {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cairn_storage::disk::{Disk, SimDisk};
 use cairn_storage::log::{Log, LogOptions};
-use cairn_storage::writer::{LogWriter, SyncPolicy};
+use cairn_storage::writer::{LogWriter, Notify, SyncPolicy};
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, RaftLogReader};
@@ -20,7 +20,7 @@ fn open(disk: &SimDisk, snapshot: Option<LogId>) -> LogStore {
     let options = LogOptions { segment_bytes: 64 << 10, salt: 1 };
     let (log, recovered) = Log::open(disk, "log".as_ref(), options).unwrap();
     let opened = Opened::new(&log, &recovered, snapshot).unwrap();
-    let writer = LogWriter::start(log, SyncPolicy::Always, Box::new(|| ()));
+    let writer = LogWriter::start(log, SyncPolicy::Always, Notify::State(Box::new(|| ())));
     LogStore::new(Arc::new(writer), opened)
 }
 
@@ -173,8 +173,13 @@ async fn entries_can_be_read_before_they_are_on_disk_and_long_after() {
         Log::open(shared, "log".as_ref(), LogOptions { segment_bytes: 64 << 10, salt: 1 }).unwrap();
     let opened = Opened::new(&log, &recovered, None).unwrap();
     // Nothing is written until somebody says so.
-    let writer =
-        LogWriter::manual(log, SyncPolicy::Always, Box::new(|| ()), Box::new(|| ()), std::time::Instant::now);
+    let writer = LogWriter::manual(
+        log,
+        SyncPolicy::Always,
+        Notify::State(Box::new(|| ())),
+        Box::new(|| ()),
+        std::time::Instant::now,
+    );
     let mut store = LogStore::new(Arc::new(writer), opened);
     let size = RECENT_BYTES_MAX / 8;
     let (done, flushed) = TypeConfig::oneshot();

@@ -142,6 +142,15 @@ pub enum Until {
 /// Must be quick and must not call back.
 pub type Completion = Box<dyn FnOnce(Result<(), String>) + Send>;
 
+/// Whom the writer tells of itself, from its thread (a failure in [`append_now`](LogWriter::append_now) from there). It must be
+/// quick and must not call back.
+pub enum Notify {
+    /// Told after `written` or `synced` has advanced, and of each change of state: for whoever waits for entries by number.
+    Progress(Box<dyn Fn() + Send + Sync>),
+    /// Told only of changes of state: for whoever waits through a [`Completion`], and needs no second call for each group.
+    State(Box<dyn Fn() + Send + Sync>),
+}
+
 /// Handle of the log-writer thread. Dropping it writes and syncs what is queued, and waits for that.
 pub struct LogWriter {
     shared: Arc<Shared>,
@@ -202,7 +211,7 @@ struct Shared {
     arrived: Condvar,
     /// Callers of `flush_and_sync` wait here.
     flushed: Condvar,
-    notify: Box<dyn Fn() + Send + Sync>,
+    notify: Notify,
     /// Told when a turn is due, if there is no thread that waits for it.
     wake: Option<Box<dyn Fn() + Send + Sync>>,
     clock: fn() -> Instant,
@@ -242,10 +251,8 @@ struct Inbox {
 }
 
 impl LogWriter {
-    /// Starts the thread. `notify` is called, from that thread, after `written` or `synced` has advanced and after
-    /// each change of state (a failure in [`append_now`](LogWriter::append_now) is told from there); it must be quick and
-    /// must not call back.
-    pub fn start(log: Log, policy: SyncPolicy, notify: Box<dyn Fn() + Send + Sync>) -> LogWriter {
+    /// Starts the thread.
+    pub fn start(log: Log, policy: SyncPolicy, notify: Notify) -> LogWriter {
         let reader = log.reader();
         let shared = Arc::new(Shared::new(log, policy, notify, None, Instant::now));
         let thread = worker::spawn(Arc::clone(&shared));
@@ -253,12 +260,12 @@ impl LogWriter {
     }
 
     /// A writer without threads: whoever has it calls [`turn`](LogWriter::turn) some time after `wake` has been called, and at
-    /// [`next_turn_at`](LogWriter::next_turn_at) by `clock`. `notify` is as for [`start`](LogWriter::start). Dropping it
+    /// [`next_turn_at`](LogWriter::next_turn_at) by `clock`. Dropping it
     /// without a [`shutdown`](LogWriter::shutdown) leaves what is queued unwritten, as a crash would.
     pub fn manual(
         log: Log,
         policy: SyncPolicy,
-        notify: Box<dyn Fn() + Send + Sync>,
+        notify: Notify,
         wake: Box<dyn Fn() + Send + Sync>,
         clock: fn() -> Instant,
     ) -> LogWriter {
@@ -465,6 +472,14 @@ impl LogWriter {
     }
 }
 
+impl Notify {
+    fn call(&self) {
+        match self {
+            Notify::Progress(notify) | Notify::State(notify) => notify(),
+        }
+    }
+}
+
 impl Drop for LogWriter {
     fn drop(&mut self) {
         if let Engine::Thread(thread) = &mut self.engine {
@@ -482,7 +497,7 @@ impl Shared {
     fn new(
         log: Log,
         policy: SyncPolicy,
-        notify: Box<dyn Fn() + Send + Sync>,
+        notify: Notify,
         wake: Option<Box<dyn Fn() + Send + Sync>>,
         clock: fn() -> Instant,
     ) -> Shared {
@@ -579,6 +594,6 @@ impl Shared {
         }
         self.arrived.notify_one();
         self.flushed.notify_all();
-        (self.notify)();
+        self.notify.call();
     }
 }

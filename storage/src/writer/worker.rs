@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{
-    FULL_RETRY, Inbox, Queued, SYNC_INTERVAL, Shared, SyncPolicy, Until, Waiting, WriterError, WriterState,
+    FULL_RETRY, Inbox, Notify, Queued, SYNC_INTERVAL, Shared, SyncPolicy, Until, Waiting, WriterError,
+    WriterState,
 };
 use crate::log::{Kind, Log, LogError, PendingSync, Record, Retired, SpareFile, SpareJob, SyncOutcome};
 
@@ -34,7 +35,16 @@ pub(super) struct Worker {
     /// When the oldest unsynced byte was seen first.
     dirty_since: Option<Instant>,
     /// What has been told through `notify`.
-    told: (u64, u64, WriterState, SyncPolicy),
+    told: Standing,
+}
+
+/// What is told of.
+#[derive(PartialEq, Eq)]
+struct Standing {
+    /// Written and synced, for who wants to know.
+    progress: Option<(u64, u64)>,
+    state: WriterState,
+    policy: SyncPolicy,
 }
 
 /// What there was in the inbox.
@@ -254,7 +264,7 @@ impl Worker {
         let standing = shared.standing();
         if self.told != standing {
             self.told = standing;
-            (shared.notify)();
+            shared.notify.call();
         }
         if work.shutdown {
             shared.inbox().closed = true;
@@ -431,10 +441,15 @@ impl Worker {
 }
 
 impl Shared {
-    /// All that a notified caller may want to look at again.
-    fn standing(&self) -> (u64, u64, WriterState, SyncPolicy) {
-        let (written, synced) = (self.written.load(Ordering::Relaxed), self.synced.load(Ordering::Relaxed));
-        (written, synced, self.state(), self.policy())
+    /// All that who is notified may want to look at again.
+    fn standing(&self) -> Standing {
+        let progress = match &self.notify {
+            Notify::Progress(_) => {
+                Some((self.written.load(Ordering::Relaxed), self.synced.load(Ordering::Relaxed)))
+            }
+            Notify::State(_) => None,
+        };
+        Standing { progress, state: self.state(), policy: self.policy() }
     }
 
     fn note_sync(&self, begun: Instant) {
