@@ -8,7 +8,9 @@
 //! - [`handle`]: the executor's end. [`handle::Handle`] is all that the server uses of a running node.
 //! - [`node`]: starts a node and its tasks. [`admin`]: what the node and its transport need of each other.
 //! - [`log_store`]: openraft's log on `storage`'s. [`state_machine`]: hands committed entries over. [`entry`]: entries as bytes.
-//! - `lease`, `pause`: until when a leader may answer reads, and why a restarted node must not vote for a while.
+//! - `lease`, `acks`, `pause`: until when a leader may answer reads, what that rests on, and why a restarted node must not vote
+//!   for a while.
+//! - `network`: what is done to the streams of entries, whatever carries them.
 //! - `membership`, `boot`: who belongs to the group. [`identity`]: who a node is.
 //! - `status`: figures, and the story of the group in the log.
 //! - [`transport`]: connections to the other nodes, and what goes over them.
@@ -18,6 +20,7 @@
 //!
 //! Not several groups in one process, and not a general Raft library: what openraft does is not wrapped any further.
 
+mod acks;
 pub mod admin;
 mod applied;
 mod boot;
@@ -28,6 +31,7 @@ pub mod identity;
 mod lease;
 pub mod log_store;
 mod membership;
+mod network;
 pub mod node;
 mod pause;
 pub mod runtime;

@@ -30,6 +30,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::acks::Acks;
 use crate::admin::Transport;
 use crate::applied::{AppliedQueue, Snapshots, Wake};
 use crate::boot;
@@ -38,6 +39,7 @@ use crate::handle::{Done, Handle, Order, Taken};
 use crate::lease::Lease;
 use crate::log_store::{LogStore, Opened};
 use crate::membership::Members;
+use crate::network;
 use crate::pause::VotePause;
 use crate::runtime::chance;
 use crate::shared::{Acquaintances, Counters, Proposals, Proposed, Request, Shared};
@@ -214,6 +216,7 @@ fn prepare<T: Transport>(
         snapshots: Snapshots::new(options.snapshot),
         proposals,
         lease: Lease::new(options.timing.election_max),
+        acks: Acks::new(options.id),
         confirm: Notify::new(),
         counters: Counters::default(),
         acquaintances: Acquaintances::default(),
@@ -293,7 +296,10 @@ async fn serve<T: Transport>(parts: Parts<T>) -> Result<(), String> {
     let machine = StateMachine::new(Arc::clone(&shared));
     // Elections begin once it is known whether this node has to wait.
     let config = config(&timing, false).validate().map_err(|error| error.to_string())?;
-    let raft = Raft::new(shared.id, Arc::new(config), transport.factory(), store.clone(), machine).await;
+    let heard = Arc::clone(&shared);
+    let acked = Arc::new(move |node, term, sent_at| heard.acked(node, term, sent_at));
+    let network = network::Factory::new(transport.factory(), acked);
+    let raft = Raft::new(shared.id, Arc::new(config), network, store.clone(), machine).await;
     let raft = raft.map_err(|error| error.to_string())?;
 
     // From the log, through openraft's own loop: what it publishes may not be there yet.
@@ -321,7 +327,7 @@ async fn serve<T: Transport>(parts: Parts<T>) -> Result<(), String> {
     tasks.spawn(elect_after(raft.clone(), pause));
     tasks.spawn(status::observe(Arc::clone(&shared), raft.clone(), Arc::clone(&members)));
     tasks.spawn(propose(Arc::clone(&shared), raft.clone(), proposed));
-    tasks.spawn(confirm_lease(Arc::clone(&shared), raft.clone()));
+    tasks.spawn(confirm_lease(Arc::clone(&shared), raft.clone(), timing.election_max));
     let boot = boot::Boot { shared: Arc::clone(&shared), raft: raft.clone(), transport, members };
     tasks.spawn(obey(Arc::clone(&shared), boot.clone(), requests));
     if !peers.is_empty() {
@@ -416,16 +422,17 @@ async fn collect(shared: Arc<Shared>, mut answers: mpsc::UnboundedReceiver<Sent>
 }
 
 /// One round at a time. A call during a round leaves a permit behind, which makes one more.
-async fn confirm_lease(shared: Arc<Shared>, raft: Raft) -> Result<(), String> {
+async fn confirm_lease(shared: Arc<Shared>, raft: Raft, limit: Duration) -> Result<(), String> {
     loop {
         shared.confirm.notified().await;
         // A lease that was given up stays so, whatever a quorum says.
         let Some(term) = shared.lease.leading().filter(|_| !shared.lease.is_dropped()) else { continue };
         let begun = Instant::now();
-        // A yes means that a quorum has answered heartbeats sent after the call. Nothing that came before counts.
-        let answer = raft.get_read_log_id(ReadPolicy::ReadIndex).await;
-        match answer {
-            Ok(_) => shared.lease.extend(term, begun),
+        // It sends heartbeats. The lease itself grows with each answer, from when that was asked for; openraft's word is not
+        // enough, for to it an older answer may be one to a newer request (see `acks`).
+        match raft.get_read_log_id(ReadPolicy::ReadIndex).await {
+            Ok(_) if shared.acks.confirmed(term, begun, limit).await => {}
+            Ok(_) => tracing::debug!(term, "a quorum has answered, but not what it was asked now"),
             Err(error) => {
                 tracing::debug!(term, %error, "a quorum does not confirm that this node leads");
                 // Whoever waits for the lease asks again when it is woken. openraft can refuse at once, as it does when another

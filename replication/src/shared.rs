@@ -10,6 +10,7 @@ use bytes::Bytes;
 use cairn_storage::writer::LogWriter;
 use tokio::sync::{Notify, mpsc};
 
+use crate::acks::Acks;
 use crate::admin::PeerInfo;
 use crate::applied::{AppliedQueue, Snapshots};
 use crate::handle::{Done, Doubt, Order};
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub snapshots: Snapshots,
     pub proposals: Proposals,
     pub lease: Lease,
+    /// What the lease rests on.
+    pub acks: Acks,
     /// A round to confirm the lease is wanted.
     pub confirm: Notify,
     pub status: StatusCell,
@@ -65,6 +68,14 @@ impl Shared {
     pub(crate) fn send(&self, request: Request) {
         // When Raft has ended, what was asked for is dropped with its `Done`; the status says why.
         let _ = self.requests.send(request);
+    }
+
+    /// `node` has answered what it was sent in `term` at `sent_at`.
+    pub(crate) fn acked(&self, node: NodeId, term: u64, sent_at: tokio::time::Instant) {
+        self.acks.note(node, term, sent_at);
+        if let Some(quorum) = self.acks.quorum(term) {
+            self.lease.extend(term, quorum);
+        }
     }
 
     pub(crate) fn stop(&self) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cairn_storage::writer::WriterState;
-use openraft::metrics::RaftMetrics;
+use openraft::metrics::{RaftMetrics, RaftServerMetrics};
 use openraft::{RaftTypeConfig, ServerState};
 use tokio::time::Instant;
 
@@ -20,7 +20,11 @@ use crate::types::{NodeId, TypeConfig};
 /// The status is renewed at least so often.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
+/// Changes that openraft does not tell apart from its progress with each entry are looked for so often.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 type Metrics = RaftMetrics<TypeConfig>;
+type ServerMetrics = RaftServerMetrics<TypeConfig>;
 type RaftInstant = <<TypeConfig as RaftTypeConfig>::AsyncRuntime as openraft::AsyncRuntime>::Instant;
 
 /// Where the newest status is.
@@ -65,20 +69,21 @@ fn instant(at: RaftInstant) -> Instant {
 }
 
 /// The term that the node leads: its vote for itself is on its disk and a quorum has granted it.
-fn led(metrics: &Metrics) -> Option<u64> {
+fn led(metrics: &ServerMetrics) -> Option<u64> {
     let vote = &metrics.vote;
     let leads =
         metrics.state == ServerState::Leader && vote.committed && vote.leader_id.voted_for == metrics.id;
     leads.then_some(vote.leader_id.term)
 }
 
-/// Renews the lease from what openraft says now.
-fn renew_lease(shared: &Shared, metrics: &Metrics) -> Option<u64> {
+/// Whose lease it is, and whose answers it needs, from what openraft says now.
+fn renew_lease(shared: &Shared, metrics: &ServerMetrics) -> Option<u64> {
     let term = led(metrics).filter(|_| !shared.is_stopping());
     shared.lease.set_leading(term);
     if let Some(term) = term {
-        if let Some(acked) = &metrics.last_quorum_acked {
-            shared.lease.extend(term, instant(**acked));
+        shared.acks.set_voters(metrics.membership_config.membership().get_joint_config());
+        if let Some(quorum) = shared.acks.quorum(term) {
+            shared.lease.extend(term, quorum);
         }
         let others = metrics.membership_config.voter_ids().any(|voter| voter != metrics.id);
         shared.lease.set_alone(!others);
@@ -138,9 +143,8 @@ fn picture(shared: &Shared, metrics: &Metrics) -> Status {
 /// Renews status and lease now.
 pub(crate) fn refresh(shared: &Shared, raft: &Raft) {
     use openraft::async_runtime::WatchReceiver;
-    let metrics = raft.metrics().borrow_watched().clone();
-    renew_lease(shared, &metrics);
-    shared.status.set(picture(shared, &metrics));
+    renew_lease(shared, &raft.server_metrics().borrow_watched());
+    shared.status.set(picture(shared, &raft.metrics().borrow_watched()));
 }
 
 /// What a change of makes it into the log, and is a reason to renew the status at once.
@@ -154,10 +158,12 @@ struct Standing {
     full: bool,
 }
 
-/// Watches openraft: renews the lease with every change, the status with every change that matters and each second.
+/// Watches openraft: renews the lease with every change of leader or members, the status with every change that matters and
+/// each second. Progress with entries wakes it not.
 pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Members>) -> Result<(), String> {
     use openraft::async_runtime::WatchReceiver;
-    let mut metrics = raft.metrics();
+    let metrics = raft.metrics();
+    let mut server = raft.server_metrics();
     let mut standing = Standing {
         role: Role::Alone,
         led: None,
@@ -169,8 +175,8 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
     let mut renewed_at = Instant::now();
     loop {
         let (now_standing, running) = {
-            let metrics = metrics.borrow_and_update();
-            let led = renew_lease(&shared, &metrics);
+            let led = renew_lease(&shared, &server.borrow_and_update());
+            let metrics = metrics.borrow_watched();
             let full = matches!(shared.writer.progress().state, WriterState::Full { .. });
             let role = match metrics.state {
                 ServerState::Leader => Role::Leader,
@@ -204,9 +210,12 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
             standing = now_standing;
         }
         running.map_err(|error| error.to_string())?;
-        let limit = renewed_at + REFRESH_EVERY;
+        let limit = Instant::now() + LOOK_EVERY;
         tokio::select! {
-            changed = metrics.changed() => changed.map_err(|_| "Raft has ended".to_owned())?,
+            changed = server.changed() => if changed.is_err() {
+                let running = metrics.borrow_watched().running_state.clone();
+                return Err(running.map_or_else(|error| error.to_string(), |()| "Raft has ended".to_owned()));
+            },
             () = shared.log_news.notified() => if let WriterState::Failed(cause) = shared.writer.progress().state {
                 return Err(cause);
             },
