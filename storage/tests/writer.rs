@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use cairn_storage::disk::{Disk, Fault, RealDisk, SimDisk};
 use cairn_storage::log::{Log, LogOptions};
-use cairn_storage::writer::{LogWriter, Notify, SyncPolicy, WriterError, WriterState};
+use cairn_storage::writer::{
+    LogWriter, Notify, ON_THE_SPOT_BYTES_MAX, ON_THE_SPOT_PAUSE, ON_THE_SPOT_SLOW, SyncPolicy, WriterError,
+    WriterState,
+};
 
 const SEGMENT: u64 = 16 * 1024;
 const LIMIT: Duration = Duration::from_secs(20);
@@ -248,6 +251,83 @@ fn append_now_writes_on_the_spot_and_keeps_the_order() {
     writer.set_policy(SyncPolicy::Always);
     assert!(!writer.append_now(index + 1, 1, &b"x"[..]), "always waits for the sync");
     wait_until("it is synced", || writer.released() == index + 1);
+}
+
+/// A writer whose thread is at rest, so that the next entry can be written on the spot.
+fn at_rest(disk: &SimDisk, segment_bytes: u64, notify: Box<dyn Fn() + Send + Sync>) -> LogWriter {
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (log, _) = Log::open(shared, Path::new("log"), LogOptions { segment_bytes, salt: 1 }).unwrap();
+    let writer = LogWriter::start(log, SyncPolicy::EverySecond, Notify::Progress(notify));
+    writer.flush_and_sync().unwrap();
+    writer
+}
+
+#[test]
+fn what_was_released_on_the_spot_survives_the_end_of_the_process() {
+    let disk = SimDisk::new(1);
+    let writer = at_rest(&disk, SEGMENT, Box::new(|| ()));
+    let mut on_the_spot = 0;
+    for index in 1..=200 {
+        on_the_spot += u64::from(writer.append_now(index, 1, vec![index as u8; 200]));
+        let released = writer.released();
+        // What the operating system has, now that the process is no more.
+        let left = SimDisk::new(2);
+        disk.files().iter().for_each(|file| left.write_file(file, &disk.read_file(file).unwrap_or_default()));
+        let found = open(&left).last_index();
+        assert!(found >= released, "released {released}, found {found}");
+    }
+    assert!(on_the_spot > 0, "nothing was written on the spot");
+}
+
+#[test]
+fn a_failed_write_on_the_spot_stops_the_writer_for_good_and_is_told() {
+    let disk = SimDisk::new(1);
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    let writer = at_rest(&disk, SEGMENT, Box::new(move || _ = counted.fetch_add(1, Ordering::SeqCst)));
+    assert!(writer.append_now(1, 1, &b"kept"[..]));
+    writer.flush_and_sync().unwrap();
+    let told = calls.load(Ordering::SeqCst);
+    disk.fail(disk.operations() + 1, Fault::Io);
+    assert!(!writer.append_now(2, 1, &b"lost"[..]));
+    assert!(matches!(writer.progress().state, WriterState::Failed(_)));
+    assert!(calls.load(Ordering::SeqCst) > told);
+    assert_eq!(writer.released(), 1);
+    let operations = disk.operations();
+    assert!(!writer.append_now(3, 1, &b"too late"[..]));
+    assert!(matches!(writer.flush_and_sync(), Err(WriterError::Failed(_))));
+    assert_eq!((writer.queued_bytes(), disk.operations()), (0, operations));
+    drop(writer);
+    assert_eq!(last_after_crash(&disk), 1);
+}
+
+#[test]
+fn a_large_entry_is_left_to_the_thread() {
+    let disk = SimDisk::new(1);
+    let writer = at_rest(&disk, 1 << 20, Box::new(|| ()));
+    assert!(writer.append_now(1, 1, vec![1; ON_THE_SPOT_BYTES_MAX]));
+    writer.flush_and_sync().unwrap();
+    assert!(!writer.append_now(2, 1, vec![2; ON_THE_SPOT_BYTES_MAX + 1]));
+    wait_until("it is written", || writer.released() == 2);
+}
+
+#[test]
+fn a_slow_disk_is_left_to_the_thread_for_a_while() {
+    let disk = SimDisk::new(1);
+    let writer = at_rest(&disk, SEGMENT, Box::new(|| ()));
+    disk.delay(disk.operations() + 1, 2 * ON_THE_SPOT_SLOW);
+    assert!(writer.append_now(1, 1, &b"slow"[..]));
+    let (begun, mut index) = (Instant::now(), 1);
+    loop {
+        // The thread is at rest: nothing else keeps an entry from being written here.
+        writer.flush_and_sync().unwrap();
+        index += 1;
+        if writer.append_now(index, 1, &b"x"[..]) {
+            break;
+        }
+        assert!(begun.elapsed() < LIMIT, "still avoiding the disk");
+    }
+    assert!(index > 2 && begun.elapsed() > ON_THE_SPOT_PAUSE / 2, "{index} {:?}", begun.elapsed());
 }
 
 #[test]

@@ -42,6 +42,8 @@ pub struct Effects {
     /// The seq that the batch being collected will get.
     open_seq: u64,
     open: Vec<u8>,
+    /// Length of the last batch: room for as much is made at once when the next one begins.
+    last_len: usize,
     /// Length of `open` at the end of the last whole unit.
     whole: usize,
     cut: Vec<Batch>,
@@ -62,6 +64,7 @@ impl Effects {
             epoch: 0,
             open_seq: last_seq + 1,
             open: Vec::new(),
+            last_len: 0,
             whole: 0,
             cut: Vec::new(),
             time_ms: 0,
@@ -170,6 +173,7 @@ impl Effects {
         debug_assert!(!argv.is_empty());
         assert!(!self.refused, "a follower changed its state by itself");
         if self.open.is_empty() {
+            self.open.reserve(self.last_len.clamp(HEADER_BYTES, BATCH_BYTES_TARGET));
             self.open.resize(HEADER_BYTES, 0);
         }
         put_varint(&mut self.open, db as u64);
@@ -202,6 +206,7 @@ impl Effects {
     fn cut_batch(&mut self) {
         let mut payload = std::mem::take(&mut self.open);
         self.whole = 0;
+        self.last_len = payload.len();
         payload[0] = VERSION;
         payload[1..9].copy_from_slice(&self.epoch.to_le_bytes());
         payload[9..17].copy_from_slice(&self.open_seq.to_le_bytes());

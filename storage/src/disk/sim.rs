@@ -41,6 +41,7 @@ struct Sim {
     syncs: u64,
     cut_at: Option<u64>,
     faults: BTreeMap<u64, Fault>,
+    delays: BTreeMap<u64, Duration>,
     capacity: u64,
     /// Goes up with every crash, so that handles from before it are dead.
     boot: u64,
@@ -98,6 +99,7 @@ impl SimDisk {
             syncs: 0,
             cut_at: None,
             faults: BTreeMap::new(),
+            delays: BTreeMap::new(),
             capacity: u64::MAX,
             boot: 0,
             inodes: Vec::new(),
@@ -128,6 +130,11 @@ impl SimDisk {
     /// Operation `n` fails, once.
     pub fn fail(&self, n: u64, fault: Fault) {
         self.sim().faults.insert(n, fault);
+    }
+
+    /// Operation `n` takes so long.
+    pub fn delay(&self, n: u64, time: Duration) {
+        self.sim().delays.insert(n, time);
     }
 
     /// Sets how many bytes all files together may have.
@@ -405,6 +412,9 @@ impl Sim {
         if self.cut_at == Some(self.operations) {
             return Ok(Verdict::Cut);
         }
+        if let Some(time) = self.delays.remove(&self.operations) {
+            std::thread::sleep(time);
+        }
         Ok(self.faults.remove(&self.operations).map_or(Verdict::Go, Verdict::Fail))
     }
 
@@ -460,6 +470,7 @@ impl Sim {
         self.boot += 1;
         self.cut_at = None;
         self.faults.clear();
+        self.delays.clear();
         self.locked.clear();
     }
 }

@@ -43,6 +43,17 @@ pub const FULL_RETRY: Duration = Duration::from_millis(500);
 /// How often `everysec` syncs.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The longest entry, in bytes of payload, that [`LogWriter::append_now`] writes itself: copying more is better left to
+/// the other thread.
+pub const ON_THE_SPOT_BYTES_MAX: usize = 64 * 1024;
+
+/// A write on the spot that takes longer has met a busy disk: a write into the page cache takes microseconds. (Not so
+/// short that a thread that merely had to give up its core for a moment looks like one.)
+pub const ON_THE_SPOT_SLOW: Duration = Duration::from_millis(5);
+
+/// How long nothing is written on the spot after a slow one.
+pub const ON_THE_SPOT_PAUSE: Duration = Duration::from_secs(1);
+
 /// When an entry is safe enough to be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -245,6 +256,8 @@ struct Inbox {
     flush_wanted: u64,
     flush_done: u64,
     flush_result: Option<Result<(), WriterError>>,
+    /// Until then the disk is busy, and all entries take the way through the queue.
+    queue_until: Option<Instant>,
     shutdown: bool,
     /// The thread has ended; nothing is written any more.
     closed: bool,
@@ -334,17 +347,19 @@ impl LogWriter {
     }
 
     /// Like [`append`](LogWriter::append), but where the policy asks for no more than a write, the write is done here
-    /// and now if it is certain to be a plain one: nothing queued, no sync in progress, room in the segment. That
-    /// saves two switches of threads. Returns whether `written` covers the entry already; `notify` is not called
-    /// for it then.
+    /// and now if it is certain to be a plain one: nothing queued, no sync in progress, room in the segment, not much to
+    /// copy, and a disk that has not kept such a write waiting of late. That saves two switches of threads.
+    /// Returns whether `written` covers the entry already; `notify` is not called for it then.
     pub fn append_now(&self, index: u64, term: u64, payload: impl Into<Bytes>) -> bool {
         let entry = Queued::entry(index, term, payload.into());
         let shared = &*self.shared;
         let mut inbox = shared.inbox();
         let queue = shared.policy() == SyncPolicy::Always
+            || entry.payload.len() > ON_THE_SPOT_BYTES_MAX
             || shared.sync_in_flight.load(Ordering::Relaxed)
             || inbox.closed
-            || !inbox.entries.is_empty();
+            || !inbox.entries.is_empty()
+            || inbox.queue_until.is_some_and(|until| Instant::now() < until);
         // The writer takes entries out of the inbox only while it has the log; so if the log is free and the inbox
         // is empty, nothing is between them.
         let log = if queue { None } else { shared.try_log() };
@@ -359,10 +374,13 @@ impl LogWriter {
             return false;
         }
         let was_dirty = log.is_dirty();
+        let begun = Instant::now();
         match log.append(&[Record::entry(entry.index, entry.term, &[&entry.payload])]) {
             Ok(()) => {
                 shared.written.store(entry.index, Ordering::Release);
                 shared.groups.fetch_add(1, Ordering::Relaxed);
+                let end = Instant::now();
+                inbox.queue_until = (end - begun > ON_THE_SPOT_SLOW).then(|| end + ON_THE_SPOT_PAUSE);
                 // The clock of the next sync starts with the first unsynced byte.
                 if !was_dirty || log.needs_spare() {
                     inbox.look = true;

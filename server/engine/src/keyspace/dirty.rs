@@ -55,11 +55,14 @@ impl DirtyKeys {
     pub fn release(&mut self, seq: u64) {
         self.released = self.released.max(seq);
         if self.order.back().is_some_and(|&(newest, _)| newest <= seq) {
+            // A burst must not keep its memory for ever, but what a batch needed the next one may need again.
+            let kept = KEYS_KEPT.max(self.order.len());
             self.order.clear();
             self.newest.clear();
-            // A burst must not keep its memory for ever.
-            self.newest.shrink_to(KEYS_KEPT);
-            self.order.shrink_to(KEYS_KEPT);
+            if self.newest.capacity().max(self.order.capacity()) > SPARE_MAX * kept {
+                self.newest.shrink_to(kept);
+                self.order.shrink_to(kept);
+            }
             return;
         }
         while let Some(&(at, hash)) = self.order.front().filter(|&&(at, _)| at <= seq) {
@@ -71,8 +74,10 @@ impl DirtyKeys {
     }
 }
 
-/// Capacity that survives a release.
+/// Keys for which there is always room.
 const KEYS_KEPT: usize = 4096;
+/// Room is given back when it is for so many times as many keys as were released.
+const SPARE_MAX: usize = 4;
 
 /// The keys are hashes already.
 #[derive(Default)]
@@ -105,6 +110,21 @@ mod tests {
         assert_eq!((dirty.position(1), dirty.position(2)), (11, 0));
         dirty.release(11);
         assert!(dirty.is_clean());
+    }
+
+    #[test]
+    fn a_burst_gives_its_room_back_and_batches_of_one_size_keep_theirs() {
+        let mut dirty = DirtyKeys::default();
+        let mut batch = |keys: u64, seq: u64| {
+            (0..keys).for_each(|key| dirty.mark(key, seq));
+            dirty.release(seq);
+            (dirty.newest.capacity(), dirty.order.capacity())
+        };
+        let room = batch(20_000, 1);
+        assert!(room.0 >= 20_000 && room.1 >= 20_000);
+        assert_eq!(batch(20_000, 2), room);
+        let (newest, order) = batch(1, 3);
+        assert!(newest < 20_000 && order < 20_000, "{newest} {order}");
     }
 
     #[test]
