@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use cairn_storage::log::LogReader;
+use cairn_storage::writer::SyncPolicy;
 
 use crate::shared::{Request, Shared};
 use crate::snapshot::Received;
@@ -223,6 +224,11 @@ impl Handle {
     /// The log's files, for retention.
     pub fn log(&self) -> LogReader {
         self.shared.writer.reader()
+    }
+
+    /// Changes when an entry counts as being on this node's disk. Votes are always synced.
+    pub fn set_sync_policy(&self, policy: SyncPolicy) {
+        self.shared.writer.set_policy(policy);
     }
 
     /// What a session forwarded to this node has to show: random, new at each start, known to the other members.

@@ -280,6 +280,11 @@ impl Executor {
         {
             writer.set_policy(sync_policy(config.appendfsync));
         }
+        if changed(DirectiveId::appendfsync)
+            && let Some(cluster) = &self.cluster
+        {
+            cluster.handle.set_sync_policy(sync_policy(config.appendfsync));
+        }
         if changed(DirectiveId::loglevel) {
             (self.services.set_log_level)(config.loglevel);
         }
