@@ -412,12 +412,24 @@ impl Executor {
         self.announce_master();
     }
 
+    /// A push must not get into the middle of a reply that is still on its way from another node. A client to which one is
+    /// owed has lost the leader that owes it, so its connection would end in any case.
+    fn close_torn_listeners(&mut self) {
+        for slot in 0..self.connections.len() {
+            let owed = self.connections[slot].as_ref().is_some_and(|connection| connection.session.owes());
+            if owed && self.engine.client(slot).is_some_and(|client| client.state.subscriptions.any()) {
+                self.close(slot);
+            }
+        }
+    }
+
     /// Tells clients that take this node for a Sentinel when somebody else leads.
     fn announce_master(&mut self) {
         let Some(cluster) = &mut self.cluster else { return };
         let Some(leader) = cluster.view.leader_node() else { return };
         let new = (leader.host.clone(), leader.port);
         let Some(old) = cluster.announced.replace(new.clone()).filter(|old| *old != new) else { return };
+        self.close_torn_listeners();
         let name = &self.engine.shared.config.sentinel_master_name;
         let message = format!("{name} {} {} {} {}", old.0, old.1, new.0, new.1);
         self.engine.announce(&mut self.host, SWITCH_MASTER, message.as_bytes());
