@@ -81,6 +81,8 @@ pub struct Record {
     pub writes: Vec<(Moment, Moment)>,
     /// Commands whose outcome is unknown, by reason.
     pub doubts: BTreeMap<Doubt, usize>,
+    /// BLPOPs that a leader has let go with `-UNBLOCKED` because it led no longer.
+    pub unblocked: usize,
     /// Commands that a server refused, by the error.
     pub refusals: BTreeMap<String, usize>,
     /// Replies that no server should give.
@@ -194,6 +196,7 @@ impl Record {
         for (doubt, count) in other.doubts {
             *self.doubts.entry(doubt).or_default() += count;
         }
+        self.unblocked += other.unblocked;
         for (refusal, count) in other.refusals {
             *self.refusals.entry(refusal).or_default() += count;
         }
@@ -403,10 +406,15 @@ impl Worker {
     fn pop(&mut self, object: Object) {
         let key = self.key(object);
         let call = self.shared.now();
-        let answer = match self.rng.below(2) {
-            0 => self.client.call(&[b"LPOP", key.as_bytes()]),
-            _ => self.client.call(&[b"BLPOP", key.as_bytes(), BLOCK_SECONDS]),
+        let blocks = self.rng.below(2) == 1;
+        let answer = match blocks {
+            false => self.client.call(&[b"LPOP", key.as_bytes()]),
+            true => self.client.call(&[b"BLPOP", key.as_bytes(), BLOCK_SECONDS]),
         };
+        if blocks && answer == Answer::Unknown(Doubt::Told) {
+            self.record.unblocked += 1;
+            return self.unknown(object, call, Action::Pop(None));
+        }
         let element = |reply: &Reply| match reply {
             Reply::Nil | Reply::NilArray => Some(None),
             Reply::Array(items) => number(items.get(1)?).map(Some),
