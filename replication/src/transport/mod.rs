@@ -46,10 +46,17 @@ use crate::types::{NodeId, Peer};
 /// The shortest silence that says anything about a peer: less is a busy machine.
 const SILENCE_MIN: Duration = Duration::from_millis(250);
 
+/// An address of this machine to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenAt {
+    pub host: String,
+    /// A machine that does not have it can do without.
+    pub optional: bool,
+}
+
 /// What the transport is told at the start.
 pub struct Options {
-    /// Addresses of this machine to listen at.
-    pub listen: Vec<String>,
+    pub listen: Vec<ListenAt>,
     /// Peers' port.
     pub port: u16,
     /// What all nodes of the group know.

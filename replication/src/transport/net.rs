@@ -11,13 +11,15 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::oneshot;
 
 /// A peer that has not acknowledged anything for so long, not even that it lives, is gone.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Peers that the system may have connected and that have not been accepted.
+const BACKLOG: i32 = 128;
 
 /// A connection's bytes.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
@@ -78,8 +80,14 @@ impl Net for TokioNet {
 
     fn bind<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            let listener = TcpListener::bind((host, port)).await?;
-            Ok(Box::new(TokioListener(listener)) as Box<dyn Listener>)
+            let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+            for address in lookup_host((host, port)).await? {
+                match listen(address) {
+                    Ok(listener) => return Ok(Box::new(TokioListener(listener)) as Box<dyn Listener>),
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
         })
     }
 
@@ -92,6 +100,19 @@ impl Net for TokioNet {
         // If it panics, its result is missing, and `blocking` says so.
         Box::pin(async move { drop(tokio::task::spawn_blocking(work).await) })
     }
+}
+
+/// `::` is IPv6 alone: `0.0.0.0` is listened at beside it.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 impl Listener for TokioListener {

@@ -16,13 +16,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::{debug, warn};
 
-use super::Shared;
 use super::conn::{Conn, ConnError};
 use super::frame::{Kind, Message};
 use super::handshake::{self, Caller, HandshakeError};
 use super::message::{Control, MessageError, Refusal, WireMeta, WireVote, decode_append, decode_chunk};
 use super::net::{Io, Listener};
 use super::snapshot::Transfer;
+use super::{ListenAt, Shared};
 use crate::admin::{
     AppendEntriesRequest, Appended, Inbound, Joiner, PeerInfo, Refused, TransferLeaderRequest,
 };
@@ -54,12 +54,19 @@ const ALIVE_MAX: Duration = Duration::from_secs(10);
 /// Listens and serves until dropped. Fails only at the start.
 pub async fn serve(shared: Arc<Shared>, inbound: Arc<dyn Inbound>) -> io::Result<()> {
     let mut listeners = Vec::new();
-    for host in &shared.options.listen {
+    for ListenAt { host, optional } in &shared.options.listen {
         let port = shared.options.port;
-        let bound = shared.net.bind(host, port).await;
-        listeners.push(
-            bound.map_err(|e| io::Error::new(e.kind(), format!("listen for peers at {host}:{port}: {e}")))?,
-        );
+        match shared.net.bind(host, port).await {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if *optional => tracing::debug!("not listening for peers at {host}:{port}: {error}"),
+            Err(error) => {
+                let what = format!("listen for peers at {host}:{port}: {error}");
+                return Err(io::Error::new(error.kind(), what));
+            }
+        }
+    }
+    if listeners.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no address to listen for peers at"));
     }
     let hall = Arc::new(Hall { shared, inbound, guests: Mutex::default() });
     let mut tasks = JoinSet::new();

@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 
 use super::net::{Io, Listener, Net, Running};
-use super::{Options, Peers};
+use super::{ListenAt, Options, Peers};
 use crate::admin::*;
 use crate::snapshot::Received;
 use crate::types::{Entry, LogId, NodeId, Peer, Proposal, Vote};
@@ -294,7 +294,7 @@ pub fn info(id: NodeId) -> PeerInfo {
 pub fn options(id: NodeId) -> Options {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(id));
     Options {
-        listen: vec![format!("n{id}")],
+        listen: vec![ListenAt { host: format!("n{id}"), optional: false }],
         port: 2,
         secret: None,
         tls: None,

@@ -21,7 +21,7 @@ use cairn_replication::identity;
 use cairn_replication::node::{DiskDelay, Node, Options, Timing};
 use cairn_replication::transport::net::{Net, TokioNet};
 use cairn_replication::transport::tls::Tls;
-use cairn_replication::transport::{self, Peers};
+use cairn_replication::transport::{self, ListenAt, Peers};
 use cairn_replication::types::{Membership, NodeId, Peer};
 use cairn_storage::disk::Disk;
 use cairn_storage::log::{Log, LogOptions, Recovered};
@@ -320,11 +320,15 @@ fn bound_host(config: &Config) -> Option<String> {
     addresses.filter(|address| !matches!(*address, "*" | "::*" | "0.0.0.0" | "::")).map(str::to_owned).next()
 }
 
-fn listen_addresses(config: &Config) -> Vec<String> {
-    let plain = |address: &String| match address.trim_start_matches('-') {
-        "*" => "0.0.0.0".to_owned(),
-        "::*" => "::".to_owned(),
-        address => address.to_owned(),
+/// Where clients are listened for, `bind`, peers are too.
+fn listen_addresses(config: &Config) -> Vec<ListenAt> {
+    let plain = |address: &String| {
+        let host = match address.trim_start_matches('-') {
+            "*" => "0.0.0.0",
+            "::*" => "::",
+            address => address,
+        };
+        ListenAt { host: host.to_owned(), optional: address.starts_with('-') }
     };
     config.bind.iter().map(plain).collect()
 }

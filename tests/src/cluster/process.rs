@@ -40,7 +40,7 @@ impl Node {
         let binary = cairn_binary()?;
         let mut command = Command::new(&binary);
         command
-            .args(["--port", &self.addr.port().to_string(), "--bind", &self.addr.ip().to_string()])
+            .args(["--port", &self.addr.port().to_string()])
             .args(["--save", "", "--enable-debug-command", "yes", "--protected-mode", "no"])
             .arg("--dir")
             .arg(&self.dir)
@@ -48,6 +48,12 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        // In a namespace, every address is the node's own, as in a container.
+        let host = self.addr.ip().to_string();
+        match network {
+            Network::Loopback => command.args(["--bind", &host]),
+            Network::Namespaces(_) => command.args(["--cluster-announce-ip", &host]),
+        };
         network.place(&mut command, self.number);
         // SAFETY: between fork and exec only prctl is called, which is a plain system call.
         unsafe {
