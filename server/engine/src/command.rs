@@ -13,6 +13,9 @@ use crate::error::CommandResult;
 /// What runs a command. The reply goes to `cx.reply`.
 pub type Handler = fn(&mut Context<'_>, Args<'_>) -> CommandResult;
 
+/// Tells the second argument the positions of all keys among the arguments, and what the command does to each.
+pub type KeyFinder = fn(Args<'_>, &mut dyn FnMut(usize, KeyAccess));
+
 /// The declaration of one command or subcommand.
 pub struct Command {
     /// Lower case; a subcommand has its own name only (`"get"` of CONFIG GET).
@@ -27,6 +30,8 @@ pub struct Command {
     pub keys: &'static [Keys],
     /// For keys declared with `variable_flags`: what a command with these arguments does to them.
     pub key_access: Option<fn(Args<'_>) -> KeyAccess>,
+    /// For a command that names keys where no declaration finds them (SORT's STORE): all that it names.
+    pub find_keys: Option<KeyFinder>,
     /// ACL categories that do not follow from group and flags.
     pub categories: &'static [Category],
     /// In our own words, one line.
@@ -51,6 +56,7 @@ pub const COMMAND: Command = Command {
     flags: &[],
     keys: &[],
     key_access: None,
+    find_keys: None,
     categories: &[],
     summary: "",
     complexity: "O(1)",
@@ -162,6 +168,9 @@ pub enum Category {
     Connection,
     Scripting,
     Transaction,
+    Set,
+    SortedSet,
+    List,
 }
 
 /// One way to find keys among the arguments, and what the command does to them.
@@ -241,6 +250,11 @@ pub const REMOVE: KeyAccess = KeyAccess { mode: "RM", flags: &["DELETE"] };
 pub const CHANNEL: KeyAccess = KeyAccess { mode: "", flags: &["not_key"] };
 
 impl Keys {
+    /// Keys that only the command itself can find: [`Command::find_keys`], or its handler from the data.
+    pub const fn unknown(access: KeyAccess) -> Self {
+        Self { begin: Begin::Unknown, find: Find::Unknown, access }
+    }
+
     /// One key, at this argument.
     pub const fn at(index: usize, access: KeyAccess) -> Self {
         Self::range(index, 0, 1, access)
@@ -437,7 +451,31 @@ impl Entry {
     /// The positions of the keys in `args`; `None` when they cannot be told (bad numbers, or not declared).
     pub fn key_positions(&self, args: Args<'_>, into: &mut Vec<usize>) -> bool {
         into.clear();
+        if let Some(find_keys) = self.spec.find_keys {
+            find_keys(args, &mut |at, _| into.push(at));
+            return true;
+        }
         self.spec.keys.iter().filter(|keys| keys.are_keys()).all(|keys| keys.positions(args, into))
+    }
+
+    /// The positions of the keys in `args` with what the command does to each; `None` when they cannot be told.
+    pub fn keys_with_access(&self, args: Args<'_>) -> Option<Vec<(usize, KeyAccess)>> {
+        let mut found = Vec::new();
+        if let Some(find_keys) = self.spec.find_keys {
+            find_keys(args, &mut |at, access| found.push((at, access)));
+            return Some(found);
+        }
+        let access_here = self.spec.key_access.map(|access| access(args));
+        let mut positions = Vec::new();
+        for keys in self.spec.keys.iter().filter(|keys| keys.are_keys()) {
+            positions.clear();
+            if !keys.positions(args, &mut positions) {
+                return None;
+            }
+            let access = access_here.unwrap_or(keys.access);
+            found.extend(positions.iter().map(|&at| (at, access)));
+        }
+        Some(found)
     }
 
     /// Does this arity allow so many arguments?

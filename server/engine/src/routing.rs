@@ -109,7 +109,9 @@ mod tests {
         quit readonly readwrite reset role save script|help select sentinel sentinel|ckquorum \
         sentinel|get-master-addr-by-name sentinel|help sentinel|master sentinel|masters sentinel|myid \
         sentinel|replicas sentinel|sentinels sentinel|slaves shutdown slowlog slowlog|get slowlog|help \
-        slowlog|len slowlog|reset time xgroup xgroup|help xinfo xinfo|help";
+        slowlog|len slowlog|reset time xgroup xgroup|help xinfo xinfo|help \
+        module module|help module|list module|load module|loadex module|unload pfselftest psync replconf replicaof \
+        slaveof sync";
 
     /// Writes, scripts, transactions, messages, waiting.
     const LEADER: &str = "
@@ -124,7 +126,8 @@ mod tests {
         unsubscribe unwatch wait waitaof watch xack xadd xautoclaim xclaim xdel xgroup|create \
         xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|setid xread xreadgroup xsetid xtrim zadd \
         zdiffstore zincrby zinterstore zmpop zpopmax zpopmin zrangestore zrem zremrangebylex zremrangebyrank \
-        zremrangebyscore zunionstore";
+        zremrangebyscore zunionstore \
+        migrate pfdebug restore-asking sort swapdb";
 
     /// Reads of what is replicated, none of which waits.
     const READS: &str = "
@@ -135,7 +138,8 @@ mod tests {
         sintercard sismember smembers smismember srandmember sscan strlen substr sunion touch ttl type \
         xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xrevrange zcard zcount zdiff zinter \
         zintercard zlexcount zmscore zrandmember zrange zrangebylex zrangebyscore zrank zrevrange zrevrangebylex \
-        zrevrangebyscore zrevrank zscan zscore zunion";
+        zrevrangebyscore zrevrank zscan zscore zunion \
+        lcs lolwut sort_ro";
 
     fn client(readonly: bool) -> ClientState {
         let mut client = ClientState::new(1, 0, ClientInfo::default(), 0);

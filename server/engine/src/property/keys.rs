@@ -42,6 +42,15 @@ const LINES: &[&str] = &[
     "OBJECT IDLETIME K",
     "OBJECT FREQ K",
     "MEMORY USAGE K",
+    "SORT K",
+    "SORT K ALPHA",
+    "SORT K DESC LIMIT 1 3",
+    "SORT K BY k* ALPHA STORE K",
+    "SORT K ALPHA GET # GET k* STORE K",
+    "SORT K ALPHA GET k*->f STORE K",
+    "SORT K BY nosort DESC LIMIT 0 4 STORE K",
+    "SORT K BY k* GET",
+    "SORT_RO K BY nosort GET k*->f",
     "MEMORY USAGE K SAMPLES 0",
 ];
 const CONDITIONS: &[&str] = &["", "", "", "NX", "XX", "GT", "LT", "XX GT", "NX GT", "FOO"];
@@ -75,7 +84,8 @@ fn restore(rng: &Rng) -> Vec<Vec<u8>> {
         payload.pop();
     }
     let ttl = pick(rng, &["0", "0", "5", "100000", "-1", "x"]);
-    let mut argv = vec![b"RESTORE".to_vec(), key(rng), ttl.into(), payload];
+    let name = pick(rng, &["RESTORE", "RESTORE", "RESTORE-ASKING"]);
+    let mut argv = vec![name.into(), key(rng), ttl.into(), payload];
     let options =
         ["", "REPLACE", "REPLACE", "REPLACE ABSTTL", "REPLACE IDLETIME 5", "REPLACE FREQ 9", "FREQ 300"];
     argv.extend(pick(rng, &options).split_whitespace().map(Vec::from));

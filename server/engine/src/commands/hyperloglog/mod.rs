@@ -1,5 +1,5 @@
-//! HyperLogLog. `registers.rs`: the string that holds one, byte for byte Redis's; `estimate.rs`: the count; here: the
-//! commands.
+//! HyperLogLog. `registers.rs`: the string that holds one, byte for byte Redis's; `estimate.rs`: the count; `debug.rs`:
+//! PFDEBUG and PFSELFTEST; here: the other commands.
 //!
 //! The string is data that clients can read (GET, DUMP), so that all nodes must agree on its bytes:
 //!
@@ -9,6 +9,7 @@
 //! - PFCOUNT stores the count that it has worked out in the string, as Redis does. These eight bytes are an effect of
 //!   their own (`SETRANGE`); the answer does not wait for it, because it says nothing that the registers do not.
 
+mod debug;
 mod estimate;
 mod registers;
 
@@ -23,7 +24,7 @@ use crate::notify::Class;
 use crate::types::Str;
 use crate::value::Value;
 
-pub(super) const COMMANDS: &[&Command] = &[&PFADD, &PFCOUNT, &PFMERGE];
+pub(super) const COMMANDS: &[&Command] = &[&PFADD, &PFCOUNT, &debug::PFDEBUG, &PFMERGE, &debug::PFSELFTEST];
 
 const NOT_A_SKETCH: CommandError =
     CommandError::new("WRONGTYPE Key is not a valid HyperLogLog string value.");

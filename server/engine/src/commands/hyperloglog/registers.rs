@@ -115,6 +115,20 @@ fn raise_one(buf: &mut SharedBuf, index: usize, value: u8, sparse_max: usize) ->
     Ok(true)
 }
 
+/// The runs of a sparse sketch as PFDEBUG DECODE shows them: `z` and `Z` for zeros in one byte and in two, `v` for values.
+pub(super) fn runs_text(bytes: &[u8]) -> Result<String, Corrupt> {
+    let (mut at, mut words) = (HEADER, Vec::new());
+    while at < bytes.len() {
+        let (run, run_bytes) = Run::decode(bytes, at)?;
+        words.push(match run {
+            Run::Zeros(len) => format!("{}:{len}", if run_bytes == 1 { 'z' } else { 'Z' }),
+            Run::Values { value, len } => format!("v:{value},{len}"),
+        });
+        at += run_bytes;
+    }
+    Ok(words.join(" "))
+}
+
 /// Turns a sparse sketch into a dense one.
 pub(super) fn make_dense(buf: &mut SharedBuf) -> Result<(), Corrupt> {
     if form(buf) == Some(Form::Dense) {

@@ -1,7 +1,7 @@
 //! DUMP and RESTORE: a value as bytes, and back.
 
 use crate::args::Args;
-use crate::command::{COMMAND, Category, Command, Flag, Keys, OVERWRITE, READ};
+use crate::command::{COMMAND, Category, Command, Flag, Group, Keys, OVERWRITE, READ};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
@@ -43,6 +43,17 @@ pub(super) static RESTORE: Command = Command {
              [FREQ frequency:integer]",
     run: restore,
     ..COMMAND
+};
+
+/// What MIGRATE of a Redis sends to a node of a cluster; here every node has every slot, so that there is nothing to ask.
+pub(super) static RESTORE_ASKING: Command = Command {
+    name: "restore-asking",
+    group: Group::Server,
+    since: "3.0.0",
+    flags: &[Flag::Write, Flag::DenyOom, Flag::Asking],
+    categories: &[Category::Keyspace, Category::Dangerous],
+    summary: "The same as RESTORE, for the nodes of a Redis cluster.",
+    ..RESTORE
 };
 
 /// The options of RESTORE.

@@ -1,11 +1,12 @@
 //! Keys of any type. `expire.rs`: times to live; `scan.rs`: walking over the keys; `object.rs`: how a value is stored;
-//! `dump.rs`: values as bytes; `memory.rs`: what takes how much; here: removing, renaming, copying.
+//! `dump.rs`: values as bytes; `memory.rs`: what takes how much; `sort.rs`: SORT; here: removing, renaming, copying.
 
 mod dump;
 mod expire;
 mod memory;
 mod object;
 mod scan;
+mod sort;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ pub(super) const COMMANDS: &[&Command] = &[
     &UNLINK,
     &dump::DUMP,
     &dump::RESTORE,
+    &dump::RESTORE_ASKING,
     &expire::EXPIRE,
     &expire::EXPIREAT,
     &expire::EXPIRETIME,
@@ -47,6 +49,8 @@ pub(super) const COMMANDS: &[&Command] = &[
     &scan::KEYS,
     &scan::RANDOMKEY,
     &scan::SCAN,
+    &sort::SORT,
+    &sort::SORT_RO,
 ];
 
 static DEL: Command = Command {

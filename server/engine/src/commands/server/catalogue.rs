@@ -178,16 +178,17 @@ fn categories(entry: &Entry) -> Vec<&'static str> {
     let declared = |category: Category| spec.categories.contains(&category);
     // A mere container has no type; and who asks PUBSUB for help is not listening.
     let of_group = |group: Group| spec.group == group && spec.subcommands.is_empty();
-    let generic = of_group(Group::Generic) && !declared(Category::Connection);
+    let elsewhere = declared(Category::Connection) || declared(Category::List);
+    let generic = of_group(Group::Generic) && !elsewhere;
     let admin = flags.has(Flag::Admin) || declared(Category::Admin);
     let scripting = of_group(Group::Scripting) || declared(Category::Scripting);
     let all = [
         ("keyspace", generic || declared(Category::Keyspace)),
         ("read", flags.has(Flag::ReadOnly) && !scripting),
         ("write", flags.has(Flag::Write)),
-        ("set", of_group(Group::Set)),
-        ("sortedset", of_group(Group::SortedSet)),
-        ("list", of_group(Group::List)),
+        ("set", of_group(Group::Set) || declared(Category::Set)),
+        ("sortedset", of_group(Group::SortedSet) || declared(Category::SortedSet)),
+        ("list", of_group(Group::List) || declared(Category::List)),
         ("hash", of_group(Group::Hash)),
         ("string", of_group(Group::String)),
         ("bitmap", of_group(Group::Bitmap)),
@@ -457,25 +458,13 @@ static GETKEYSANDFLAGS: Command = Command {
 fn getkeys(cx: &mut Context<'_>, args: Args<'_>, with_flags: bool) -> CommandResult {
     let inner = Args::new(args.from(2));
     let entry = table().resolve(inner).ok_or(CommandError::new("ERR Invalid command specified"))?;
-    let specs: Vec<&Keys> = entry.spec.keys.iter().filter(|keys| keys.are_keys()).collect();
-    if specs.is_empty() {
+    if !entry.spec.keys.iter().any(Keys::are_keys) {
         return Err("ERR The command has no key arguments".into());
     }
     if !entry.arity_fits(inner.len()) {
         return Err("ERR Invalid number of arguments specified for command".into());
     }
-    let access_here = entry.spec.key_access.map(|access| access(inner));
-    let mut found: Vec<(usize, &KeyAccess)> = Vec::new();
-    let mut positions = Vec::new();
-    for keys in specs {
-        positions.clear();
-        if !keys.positions(inner, &mut positions) {
-            found.clear();
-            break;
-        }
-        let access = access_here.as_ref().unwrap_or(&keys.access);
-        found.extend(positions.iter().map(|&at| (at, access)));
-    }
+    let found = entry.keys_with_access(inner).unwrap_or_default();
     if found.is_empty() && !entry.flags.has(Flag::NoMandatoryKeys) {
         return Err("ERR Invalid arguments specified for command".into());
     }
@@ -484,7 +473,7 @@ fn getkeys(cx: &mut Context<'_>, args: Args<'_>, with_flags: bool) -> CommandRes
         if with_flags {
             cx.reply.array(2);
             cx.reply.bulk(inner[at]);
-            statuses(cx.reply, &access_names(access));
+            statuses(cx.reply, &access_names(&access));
         } else {
             cx.reply.bulk(inner[at]);
         }

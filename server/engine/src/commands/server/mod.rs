@@ -4,12 +4,15 @@
 //! - `replication`: ROLE, and what INFO says of other nodes. `wait`: WAIT and WAITAOF.
 //! - `persistence`: SAVE, SHUTDOWN and the like. `debug`: DEBUG.
 //! - `slowlog` and `monitor`: what commands ran; `secrets` keeps passwords out of them.
+//! - `elsewhere`: what Redis has and Cairn does another way. `lolwut`: a picture.
 //! - Here: what is too small for a file.
 
 mod catalogue;
 mod config;
 mod debug;
+mod elsewhere;
 mod info;
+mod lolwut;
 pub(crate) mod monitor;
 mod persistence;
 pub(super) mod replication;
@@ -18,9 +21,10 @@ pub(crate) mod slowlog;
 mod syntax;
 mod wait;
 
+pub(super) use replication::is_redis_cluster;
 pub(crate) use wait::WAITAOF_WITHOUT_LOG;
 
-use crate::args::Args;
+use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
@@ -36,11 +40,20 @@ pub(super) const COMMANDS: &[&Command] = &[
     &FLUSHDB,
     &info::INFO,
     &persistence::LASTSAVE,
+    &lolwut::LOLWUT,
+    &elsewhere::MIGRATE,
+    &elsewhere::MODULE,
     &monitor::MONITOR,
+    &elsewhere::PSYNC,
+    &elsewhere::REPLCONF,
+    &elsewhere::REPLICAOF,
     &replication::ROLE,
     &persistence::SAVE,
     &persistence::SHUTDOWN,
+    &elsewhere::SLAVEOF,
     &slowlog::SLOWLOG,
+    &SWAPDB,
+    &elsewhere::SYNC,
     &TIME,
     &wait::WAIT,
     &wait::WAITAOF,
@@ -169,6 +182,53 @@ fn flush(cx: &mut Context<'_>, db: usize) -> bool {
     true
 }
 
+static SWAPDB: Command = Command {
+    name: "swapdb",
+    arity: 3,
+    group: Group::Server,
+    since: "4.0.0",
+    flags: &[Flag::Write, Flag::Fast],
+    categories: &[Category::Keyspace, Category::Dangerous],
+    summary: "Swaps two databases: clients of either see the keys of the other.",
+    complexity: "O(N) where N is the number of keys of both that clients watch or wait for",
+    syntax: "index1:integer index2:integer",
+    run: swapdb,
+    ..COMMAND
+};
+
+fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    if is_redis_cluster(cx.host) {
+        return Err("ERR SWAPDB is not allowed in cluster mode".into());
+    }
+    let index = |at, error| match parse_i64(args.at(at)).map(i32::try_from) {
+        Some(Ok(index)) => Ok(index),
+        _ => Err(CommandError::new(error)),
+    };
+    let first = index(1, "ERR invalid first DB index")?;
+    let second = index(2, "ERR invalid second DB index")?;
+    let there = |index: i32| usize::try_from(index).ok().filter(|&db| db < cx.keys.dbs().len());
+    let (Some(first), Some(second)) = (there(first), there(second)) else {
+        return Err("ERR DB index is out of range".into());
+    };
+    cx.reply.ok();
+    cx.shared.effects.add_dirty(1);
+    if first == second {
+        return Ok(());
+    }
+    for (db, other) in [(first, second), (second, first)] {
+        // What goes, and what comes.
+        cx.shared.touch_all(&cx.keys.dbs()[db], db, cx.client);
+        cx.shared.touch_all(&cx.keys.dbs()[other], db, cx.client);
+    }
+    if cx.shared.effects.enabled() {
+        let seq = cx.shared.effects.open_seq();
+        cx.shared.dirty_keys.mark_all(seq);
+    }
+    cx.keys.dbs_mut().swap(first, second);
+    cx.log_self();
+    Ok(())
+}
+
 /// A subcommand whose arity allows more arguments than make sense.
 fn wrong_arguments(args: Args<'_>) -> CommandError {
     let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
@@ -224,6 +284,31 @@ mod tests {
             assert_eq!(server.output(b), b"+OK\r\n");
             server.output(a);
         }
+    }
+
+    #[test]
+    fn databases_are_swapped_for_those_who_wait_for_their_keys_too() {
+        let mut server = TestEngine::new();
+        let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
+        server.run(a, "XGROUP CREATE s g $ MKSTREAM");
+        server.send_held(b, &[b"XREADGROUP", b"GROUP", b"g", b"c", b"BLOCK", b"0", b"STREAMS", b"s", b">"]);
+        server.run(c, "SELECT 1");
+        server.send_held(c, &[b"BLPOP", b"l", b"0"]);
+        server.run(a, "RPUSH l x");
+        server.run(a, "SET k v PX 100");
+        server.send_held(a, &[b"SWAPDB", b"0", b"1"]);
+        assert_eq!(server.output(c), b"", "the swap is not released");
+        server.release();
+        assert_eq!(server.output(a), b"+OK\r\n");
+        assert_eq!(server.output(c), b"*2\r\n$1\r\nl\r\n$1\r\nx\r\n");
+        assert!(server.output(b).starts_with(b"-NOGROUP"));
+        assert_eq!(server.run(c, "PTTL k"), ":100\r\n");
+        assert_eq!(server.run(a, "DBSIZE"), ":0\r\n");
+        let mut replica = server.replica();
+        let d = replica.connect(Resp::V2);
+        assert_eq!(replica.run(d, "DBSIZE"), ":0\r\n");
+        replica.run(d, "SELECT 1");
+        assert_eq!(replica.run(d, "DBSIZE"), ":2\r\n");
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub(in crate::commands) fn mode(host: &dyn Host) -> &'static str {
     if is_redis_cluster(host) { "cluster" } else { "standalone" }
 }
 
-fn is_redis_cluster(host: &dyn Host) -> bool {
+/// Are clients sent to the leader, as the nodes of a Redis cluster send them to each other?
+pub(in crate::commands) fn is_redis_cluster(host: &dyn Host) -> bool {
     host.cluster().is_some_and(|view| view.redirect)
 }
 

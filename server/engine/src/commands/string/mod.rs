@@ -1,6 +1,7 @@
-//! Strings. `set.rs`: SET and the other ways to set; `counter.rs`: numbers; here: reading and editing.
+//! Strings. `set.rs`: SET and the other ways to set; `counter.rs`: numbers; `lcs.rs`: LCS; here: reading and editing.
 
 mod counter;
+mod lcs;
 mod set;
 
 use std::cmp::min;
@@ -32,6 +33,7 @@ pub(super) const COMMANDS: &[&Command] = &[
     &counter::INCR,
     &counter::INCRBY,
     &counter::INCRBYFLOAT,
+    &lcs::LCS,
     &set::GETSET,
     &set::MSET,
     &set::MSETNX,

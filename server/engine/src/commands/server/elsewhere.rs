@@ -1,0 +1,229 @@
+//! What Redis has and Cairn does in another way: replication between servers by hand, moving keys between servers,
+//! modules. Each of these commands says what to use instead.
+
+use crate::args::Args;
+use crate::command::{COMMAND, Category, Command, Flag, Group, KeyAccess, Keys, READ_DELETE};
+use crate::commands::help::help;
+use crate::context::Context;
+use crate::error::{CommandError, CommandResult};
+
+const NO_MODULES: CommandError = CommandError::new(
+    "ERR modules cannot be loaded into this server: use scripts (EVAL) or functions (FUNCTION LOAD) instead",
+);
+const NO_STREAM: CommandError = CommandError::new(
+    "ERR this server feeds no Redis replicas: make it a node of a cluster (CLUSTER MEET) to have copies, or read a \
+     snapshot (BGSAVE)",
+);
+const NO_REPLICAOF: CommandError = CommandError::new(
+    "ERR this server cannot follow another by hand: start it as a node of a cluster and join it with CLUSTER MEET",
+);
+const NO_PROMOTION: CommandError =
+    CommandError::new("ERR the nodes of a cluster elect their leader: use CLUSTER FAILOVER on this node");
+const NO_MIGRATE: CommandError = CommandError::new(
+    "ERR this server does not connect to others to move keys: use DUMP here and RESTORE there",
+);
+
+pub(super) static MODULE: Command = Command {
+    name: "module",
+    arity: -2,
+    group: Group::Server,
+    since: "4.0.0",
+    summary: "Lists modules, of which there are none.",
+    complexity: "Depends on the subcommand.",
+    subcommands: &[&MODULE_HELP, &MODULE_LIST, &MODULE_LOAD, &MODULE_LOADEX, &MODULE_UNLOAD],
+    ..COMMAND
+};
+
+/// What the subcommands that would change something have in common.
+const REFUSED: Command = Command {
+    group: Group::Server,
+    since: "4.0.0",
+    flags: &[Flag::Admin, Flag::NoScript, Flag::NoAsyncLoading],
+    run: |_, _| Err(NO_MODULES),
+    ..COMMAND
+};
+
+static MODULE_HELP: Command = Command {
+    name: "help",
+    arity: 2,
+    group: Group::Server,
+    since: "5.0.0",
+    flags: &[Flag::Loading, Flag::Stale],
+    summary: "Lists the subcommands.",
+    run: help,
+    ..COMMAND
+};
+
+static MODULE_LIST: Command = Command {
+    name: "list",
+    arity: 2,
+    group: Group::Server,
+    since: "4.0.0",
+    flags: &[Flag::Admin, Flag::NoScript],
+    summary: "Lists the loaded modules: none.",
+    tips: &["nondeterministic_output_order"],
+    run: |cx, _| {
+        cx.reply.array(0);
+        Ok(())
+    },
+    ..COMMAND
+};
+
+static MODULE_LOAD: Command = Command {
+    name: "load",
+    arity: -3,
+    summary: "Is refused: there are no modules.",
+    syntax: "path:string [arg:string ...]",
+    ..REFUSED
+};
+
+static MODULE_LOADEX: Command = Command {
+    name: "loadex",
+    arity: -3,
+    since: "7.0.0",
+    summary: "Is refused: there are no modules.",
+    syntax: "path:string [CONFIG name:string value:string [CONFIG name:string value:string ...]] [ARGS args:string [args:string ...]]",
+    ..REFUSED
+};
+
+static MODULE_UNLOAD: Command = Command {
+    name: "unload",
+    arity: 3,
+    summary: "Is refused: there are no modules.",
+    syntax: "name:string",
+    run: |_, _| Err("ERR Error unloading module: no such module with that name".into()),
+    ..REFUSED
+};
+
+pub(super) static REPLICAOF: Command = Command {
+    name: "replicaof",
+    since: "5.0.0",
+    summary: "Accepts NO ONE of a server that follows nobody; cluster nodes find their leader by themselves.",
+    ..FOLLOW
+};
+
+pub(super) static SLAVEOF: Command =
+    Command { name: "slaveof", since: "1.0.0", summary: "The old name of REPLICAOF.", ..FOLLOW };
+
+const FOLLOW: Command = Command {
+    arity: 3,
+    group: Group::Server,
+    flags: &[Flag::Admin, Flag::NoScript, Flag::Stale, Flag::NoAsyncLoading],
+    syntax: "<host:string port:integer | NO ONE>",
+    run: replicaof,
+    ..COMMAND
+};
+
+fn replicaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    if super::is_redis_cluster(cx.host) {
+        return Err("ERR REPLICAOF not allowed in cluster mode.".into());
+    }
+    if args.is(1, "no") && args.is(2, "one") {
+        if cx.shared.replica {
+            return Err(NO_PROMOTION);
+        }
+        cx.reply.ok();
+        return Ok(());
+    }
+    match args.int(2) {
+        Ok(0..=65535) => Err(NO_REPLICAOF),
+        _ => Err("ERR Invalid master port".into()),
+    }
+}
+
+/// What Redis's replicas say to their master.
+const OF_REPLICAS: Command = Command {
+    group: Group::Server,
+    flags: &[Flag::Admin, Flag::NoScript, Flag::NoMulti, Flag::NoAsyncLoading],
+    run: |_, _| Err(NO_STREAM),
+    ..COMMAND
+};
+
+pub(super) static SYNC: Command =
+    Command { name: "sync", arity: 1, summary: "Is refused: Redis's replicas are not fed.", ..OF_REPLICAS };
+
+pub(super) static PSYNC: Command = Command {
+    name: "psync",
+    arity: -3,
+    since: "2.8.0",
+    summary: "Is refused: Redis's replicas are not fed.",
+    syntax: "replicationid:string offset:integer",
+    ..OF_REPLICAS
+};
+
+pub(super) static REPLCONF: Command = Command {
+    name: "replconf",
+    arity: -1,
+    since: "3.0.0",
+    flags: &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::AllowBusy],
+    summary: "Is refused: Redis's replicas are not fed.",
+    ..OF_REPLICAS
+};
+
+pub(super) static MIGRATE: Command = Command {
+    name: "migrate",
+    arity: -6,
+    group: Group::Generic,
+    since: "2.6.0",
+    flags: &[Flag::Write, Flag::MovableKeys],
+    keys: &[Keys::at(3, READ_DELETE), Keys::after("KEYS", -2, -1, 0, MIGRATED)],
+    find_keys: Some(find_keys),
+    categories: &[Category::Dangerous],
+    summary: "Is refused: DUMP and RESTORE move keys between servers.",
+    complexity: "O(1)",
+    syntax: "host:string port:integer <key | \"\"> destination-db:integer timeout:integer [COPY] [REPLACE] \
+             [AUTH password:string | AUTH2 username:string password:string] [KEYS key [key ...]]",
+    tips: &["nondeterministic_output"],
+    run: |_, _| Err(NO_MIGRATE),
+    ..COMMAND
+};
+
+/// RW ACCESS DELETE, and these may not be all.
+const MIGRATED: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "DELETE", "incomplete"] };
+
+/// One key, or those after KEYS when that one is empty.
+fn find_keys(args: Args<'_>, found: &mut dyn FnMut(usize, KeyAccess)) {
+    let keyword = (6..args.len()).find(|&i| args.is(i, "KEYS")).filter(|_| args.at(3).is_empty());
+    match keyword {
+        Some(at) => (at + 1..args.len()).for_each(|i| found(i, READ_DELETE)),
+        None => found(3, READ_DELETE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_proto::Resp;
+
+    use crate::testing::{TestEngine, three_nodes};
+
+    #[test]
+    fn each_refusal_says_what_to_use_instead() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        for (line, instead) in [
+            ("MODULE LOAD /a.so", "FUNCTION LOAD"),
+            ("MODULE LOADEX /a.so", "FUNCTION LOAD"),
+            ("REPLICAOF 127.0.0.1 6379", "CLUSTER MEET"),
+            ("SLAVEOF 127.0.0.1 6379", "CLUSTER MEET"),
+            ("SYNC", "CLUSTER MEET"),
+            ("PSYNC ? -1", "CLUSTER MEET"),
+            ("REPLCONF listening-port 1", "CLUSTER MEET"),
+            ("MIGRATE h 1 k 0 10", "RESTORE"),
+        ] {
+            let reply = server.run(a, line);
+            assert!(reply.starts_with("-ERR ") && reply.contains(instead), "{line}: {reply}");
+        }
+        assert_eq!(server.run(a, "REPLICAOF NO ONE"), "+OK\r\n");
+    }
+
+    #[test]
+    fn a_follower_is_not_promoted_by_hand() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.host.show(three_nodes(0, Some(1)));
+        server.engine.follow();
+        assert!(server.run(a, "REPLICAOF NO ONE").contains("CLUSTER FAILOVER"));
+        server.engine.lead(1);
+        assert_eq!(server.run(a, "REPLICAOF NO ONE"), "+OK\r\n");
+    }
+}
