@@ -18,6 +18,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls_pki_types::PrivateKeyDer;
 use tokio::time::Instant;
 
+use super::ListenAt;
 use super::client::Client;
 use super::net::{Net, TokioNet};
 use super::testing::*;
@@ -466,7 +467,8 @@ async fn it_works_over_the_operating_system() {
     let port = port.expect("a free port").port();
     let listening = |id| {
         let mut options = options(id);
-        options.listen = if id == 2 { vec!["127.0.0.1".to_owned()] } else { vec![] };
+        let local = ListenAt { host: "127.0.0.1".to_owned(), optional: false };
+        options.listen = if id == 2 { vec![local] } else { vec![] };
         options.port = port;
         options.secret = Some(b"secret".to_vec());
         options
