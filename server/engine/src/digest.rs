@@ -55,6 +55,9 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
                 let mut pair = Digest::default();
                 field.with_bytes(|bytes| mix(&mut pair, bytes));
                 value.with_bytes(|bytes| mix(&mut pair, bytes));
+                if field.with_bytes(|name| hash.time_of(name)).is_some() {
+                    xor(&mut pair, b"!!hexpire!!");
+                }
                 xor(digest, &pair);
             }
         }

@@ -10,6 +10,7 @@ use crate::context::{Context, Mode};
 use crate::error::{CommandError, CommandResult};
 use crate::host::LogLevel;
 use crate::keyspace::dirty::DirtyKeys;
+use crate::keyspace::fields::Expired;
 use crate::notify::Class;
 
 /// Bytes of the arguments repeated in the error for an unknown command.
@@ -300,9 +301,9 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
     result
 }
 
-/// Before a command runs: its expired keys go, and its reply is tied to what it may be about to read.
+/// Before a command runs: its expired keys and their expired fields go, and its reply is tied to what it may be about to read.
 fn prepare_keys(cx: &mut Context<'_>) {
-    let expires = !cx.keys.db().expires.is_empty();
+    let expires = cx.keys.db().has_times();
     let dirty = !cx.shared.dirty_keys.is_clean();
     if cx.command.flags.has(Flag::KeylessRead) {
         cx.depends_on_everything();
@@ -333,7 +334,7 @@ fn prepare_keys(cx: &mut Context<'_>) {
 /// or one that it was not told of: the key goes if it has expired, and the reply waits for what the key waits for.
 pub(crate) fn prepare_undeclared(cx: &mut Context<'_>, key: &[u8]) {
     if !cx.mode.applying {
-        let expires = !cx.keys.db().expires.is_empty();
+        let expires = cx.keys.db().has_times();
         let dirty = !cx.shared.dirty_keys.is_clean();
         prepare_key(cx, key, expires, dirty);
     }
@@ -342,6 +343,7 @@ pub(crate) fn prepare_undeclared(cx: &mut Context<'_>, key: &[u8]) {
 fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
     if expires {
         expire_if_due(cx, key);
+        expire_fields(cx, key, usize::MAX);
     }
     if dirty && !planted!(DirtyReadsNotHeld) {
         let hash = DirtyKeys::hash(cx.shared.seed, cx.keys.selected(), key);
@@ -372,6 +374,45 @@ pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
     cx.notify(Class::Expired, "expired", key);
     cx.shared.stats.expired_keys += 1;
     true
+}
+
+/// Removes up to `count` fields of the hash at `key` whose time has come, and the key if it has come for all of them: an
+/// effect like any other. How many went. A follower only hides them from the running command.
+pub(crate) fn expire_fields(cx: &mut Context<'_>, key: &[u8], count: usize) -> usize {
+    if !cx.keys.has_due_fields(key) {
+        return 0;
+    }
+    if cx.shared.replica {
+        cx.keys.hide_fields(key);
+        return 0;
+    }
+    let Some(expired) = cx.keys.remove_due_fields(key, count) else { return 0 };
+    cx.touch_key(key);
+    let gone = match &expired {
+        Expired::Key { fields } => {
+            cx.log(&[b"DEL", key]);
+            *fields
+        }
+        Expired::Fields(fields) => {
+            let mut effect: Vec<&[u8]> = vec![b"HDEL", key];
+            effect.extend(fields.iter().map(|field| &**field));
+            cx.log(&effect);
+            fields.len()
+        }
+    };
+    cx.notify(Class::Hash, "hexpired", key);
+    if matches!(expired, Expired::Key { .. }) {
+        cx.notify(Class::Generic, "del", key);
+    }
+    cx.shared.stats.expired_fields += gone as u64;
+    gone
+}
+
+/// For handlers that walk the keyspace and have met a key with [`crate::keyspace::Keyspace::is_due`]: it goes.
+pub(crate) fn expire_due(cx: &mut Context<'_>, key: &[u8]) {
+    if !expire_if_due(cx, key) {
+        expire_fields(cx, key, usize::MAX);
+    }
 }
 
 /// Takes back what was written since `start` and writes the error instead.

@@ -1,16 +1,19 @@
-//! Active expiry: keys that nobody asks for go as well, a little at a time.
+//! Active expiry: keys and fields that nobody asks for go as well, a little at a time.
 
 use crate::context::Context;
-use crate::dispatch::expire_if_due;
+use crate::dispatch::{expire_fields, expire_if_due};
 
 /// Keys looked at between two looks at the clock, at `active-expire-effort` 1. More than Redis's 20, because a walk
 /// goes from leaf to leaf of the table, and the rest of a leaf costs little.
 const KEYS_PER_STEP: usize = 64;
+/// Fields of one hash that go between two looks at the clock.
+const FIELDS_PER_STEP: usize = 256;
 /// A database with a smaller part of expired keys, in percent, is left until the next cycle (Redis's figure).
 const ACCEPTABLE_STALE_PERCENT: usize = 10;
 
 /// Walks on through the keys with a time to live and removes those whose time has come, for at most about `budget_us`.
-/// A database where many have expired is walked on with; a calm one gets a short look.
+/// A database where many have expired is walked on with; a calm one gets a short look. Fields come first: which of them
+/// are due is known, so that nothing is walked through for them.
 pub(crate) fn cycle(cx: &mut Context<'_>, budget_us: u64) {
     let started_us = cx.host.monotonic_us();
     let home = cx.keys.selected();
@@ -23,6 +26,13 @@ pub(crate) fn cycle(cx: &mut Context<'_>, budget_us: u64) {
         // Counted on first: a cycle that runs out of time goes on with the next database, so that all get their share.
         cx.keys.expire_db = (db + 1) % cx.keys.dbs().len();
         cx.keys.select(db);
+        while let Some(key) = cx.keys.first_with_due_fields() {
+            expire_fields(cx, &key, FIELDS_PER_STEP);
+            if cx.host.monotonic_us().saturating_sub(started_us) > budget_us {
+                cx.shared.stats.expired_time_cap_reached += 1;
+                break 'dbs;
+            }
+        }
         while !cx.keys.db().expires.is_empty() {
             let seen = step(cx, keys_per_step, &mut due);
             let mut expired = 0;

@@ -144,6 +144,8 @@ pub struct Stats {
     pub commands: u64,
     pub connections: u64,
     pub expired_keys: u64,
+    /// Fields of hashes.
+    pub expired_fields: u64,
     pub evicted_keys: u64,
     pub evicted_clients: u64,
     pub total_error_replies: u64,

@@ -80,6 +80,11 @@ impl Value {
         }
     }
 
+    /// Is it a hash with fields that expire?
+    pub fn has_times(&self) -> bool {
+        matches!(self, Self::Hash(hash) if hash.has_times())
+    }
+
     /// Elements that dropping the value must visit: large ones are dropped off the executor's thread.
     pub fn drop_effort(&self) -> usize {
         match self {

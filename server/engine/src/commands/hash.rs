@@ -1,6 +1,8 @@
 //! Hashes.
 
+mod expire;
 mod read;
+mod with_time;
 mod write;
 
 use crate::command::Command;
@@ -8,6 +10,15 @@ pub(super) use read::{check_drawn, random_count};
 
 /// Every command of the family.
 pub(super) const COMMANDS: &[&Command] = &[
+    &expire::HEXPIRE,
+    &expire::HEXPIREAT,
+    &expire::HEXPIRETIME,
+    &expire::HPERSIST,
+    &expire::HPEXPIRE,
+    &expire::HPEXPIREAT,
+    &expire::HPEXPIRETIME,
+    &expire::HPTTL,
+    &expire::HTTL,
     &read::HEXISTS,
     &read::HGET,
     &read::HGETALL,
@@ -18,6 +29,9 @@ pub(super) const COMMANDS: &[&Command] = &[
     &read::HSCAN,
     &read::HSTRLEN,
     &read::HVALS,
+    &with_time::HGETDEL,
+    &with_time::HGETEX,
+    &with_time::HSETEX,
     &write::HDEL,
     &write::HINCRBY,
     &write::HINCRBYFLOAT,
@@ -28,3 +42,5 @@ pub(super) const COMMANDS: &[&Command] = &[
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod time_tests;

@@ -11,6 +11,7 @@
 //! | [`intset`]     | [`Intset`]: Redis's packed sorted set of integers                                      |
 //! | [`tree`]       | [`CowTree`]: ordered map with ranks; O(1) snapshots                                     |
 //! | [`dict`]       | [`Dict`]: the project's one hash table; O(1) snapshots, no resize stall                |
+//! | [`timetable`]  | [`Timetable`]: names with a time each, in the order of the times                      |
 
 pub mod blob;
 pub mod cow;
@@ -20,6 +21,7 @@ pub mod listpack;
 pub mod prefetch;
 pub mod shared_buf;
 pub mod size_class;
+pub mod timetable;
 pub mod tree;
 
 pub use blob::{Blob, Key, Member};
@@ -27,4 +29,5 @@ pub use dict::{Dict, Entry, HashSeed};
 pub use intset::Intset;
 pub use listpack::Listpack;
 pub use shared_buf::SharedBuf;
+pub use timetable::Timetable;
 pub use tree::CowTree;

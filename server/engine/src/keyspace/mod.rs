@@ -5,10 +5,12 @@
 //!
 //! Expired keys: the dispatcher removes the expired among a command's declared keys *before* the command runs (the
 //! removal is an effect), and the clock stands still while it runs. So handlers never meet an expired key among
-//! those they declared; only those that walk the keyspace (KEYS, SCAN, RANDOMKEY) look at [`Keyspace::is_expired`].
+//! those they declared; only those that walk the keyspace (KEYS, SCAN, RANDOMKEY) look at [`Keyspace::is_due`].
+//! Fields of hashes that expire go the same way: see [`fields`].
 
 pub mod dirty;
 pub mod evict;
+pub mod fields;
 mod size;
 
 pub(crate) use size::ELEMENT_SAMPLES;
@@ -20,6 +22,7 @@ use triomphe::Arc;
 
 use crate::config::{Config, MaxmemoryPolicy, NotifyFlags};
 use crate::ds::{Dict, Entry, HashSeed, Key};
+use crate::keyspace::fields::FieldExpiries;
 use crate::rng::Rng;
 use crate::value::Value;
 
@@ -89,6 +92,8 @@ impl Entry for ExpireEntry {
 pub struct Db {
     pub dict: Dict<KeyEntry>,
     pub expires: Dict<ExpireEntry>,
+    /// The hashes with fields that expire.
+    pub field_expiries: FieldExpiries,
     /// Where active expiry goes on.
     pub expire_cursor: u64,
     /// Mean time to live of the keys that active expiry saw, for INFO.
@@ -103,6 +108,7 @@ impl Db {
         Self {
             dict: Dict::new(seed),
             expires: Dict::new(seed),
+            field_expiries: FieldExpiries::new(seed),
             expire_cursor: 0,
             average_ttl_ms: 0,
             life: Arc::new(()),
@@ -121,6 +127,11 @@ impl Db {
 
     fn is_in_snapshot(&self) -> bool {
         !self.life.is_unique()
+    }
+
+    /// May anything in it expire?
+    pub fn has_times(&self) -> bool {
+        !self.expires.is_empty() || !self.field_expiries.is_empty()
     }
 
     /// When the key expires; `None`: never, or no such key.
@@ -178,6 +189,8 @@ pub struct Keyspace {
     snapshot_cost: size::SnapshotCost,
     /// Expired keys that the running command must not see, on a follower; see [`Keyspace::hide`].
     hidden: Vec<(usize, Box<[u8]>, Taken)>,
+    /// Hashes of which it must not see all fields, as they are; see [`Keyspace::hide_fields`].
+    whole_hashes: Vec<(usize, Box<[u8]>, Value)>,
     /// What eviction remembers from one call to the next.
     eviction: evict::Candidates,
     /// The database where active expiry goes on, and the time that it has taken so far.
@@ -206,6 +219,7 @@ impl Keyspace {
             pending: size::Pending::default(),
             snapshot_cost: size::SnapshotCost::default(),
             hidden: Vec::new(),
+            whole_hashes: Vec::new(),
             eviction: evict::Candidates::default(),
             expire_db: 0,
             expire_spent_us: 0,
@@ -377,11 +391,16 @@ impl Keyspace {
 
     /// Sets the key and keeps its time to live, if it has one. True when the key was new.
     pub fn set_keep_ttl(&mut self, key: &[u8], value: Value) -> bool {
+        let mut timed = value.has_times();
         let mut value = Some(value);
         let (slot, made) = self.get_or_insert_with(key, || value.take().expect("called once"));
         if let Some(value) = value {
             let old = std::mem::replace(slot, value);
+            timed |= old.has_times();
             self.discard(old);
+        }
+        if timed {
+            self.note_field_times(key);
         }
         made
     }
@@ -392,6 +411,9 @@ impl Keyspace {
         let entry = db.dict.remove(key)?;
         if !db.expires.is_empty() {
             db.expires.remove(key);
+        }
+        if !db.field_expiries.is_empty() {
+            db.field_expiries.remove(key);
         }
         Some(entry.value)
     }
@@ -415,6 +437,9 @@ impl Keyspace {
         if expire_at_ms.is_some() {
             db.expires.remove(key);
         }
+        if entry.value.has_times() {
+            db.field_expiries.remove(key);
+        }
         Some(Taken { usage: entry.usage(), value: entry.value, expire_at_ms })
     }
 
@@ -427,6 +452,7 @@ impl Keyspace {
 
     /// Puts back what was hidden from the command that is over.
     pub fn show_hidden(&mut self) {
+        self.show_hidden_fields();
         if self.hidden.is_empty() {
             return;
         }
@@ -442,9 +468,13 @@ impl Keyspace {
     /// Puts what was taken under this key, whatever was there.
     pub fn put(&mut self, key: &[u8], taken: Taken) {
         self.delete(key);
+        let timed = taken.value.has_times();
         self.dbs[self.selected].dict.insert(KeyEntry::new(Key::from(key), taken.value, taken.usage));
         if self.report_new {
             self.new_keys.push((self.selected, key.into()));
+        }
+        if timed {
+            self.note_field_times(key);
         }
         if let Some(at_ms) = taken.expire_at_ms {
             self.set_expire(key, at_ms);
@@ -493,9 +523,15 @@ impl Keyspace {
         !db.expires.is_empty() && db.expires.remove(key).is_some()
     }
 
-    /// Has the key's time come? Handlers that walk the keyspace ask; the others never meet such keys.
+    /// Has the key's own time come?
     pub fn is_expired(&self, key: &[u8]) -> bool {
         self.expire_at(key).is_some_and(|at| at <= self.now_ms)
+    }
+
+    /// Has the key's time come, or that of all that is in it? Handlers that walk the keyspace ask; the others never
+    /// meet such keys.
+    pub fn is_due(&self, key: &[u8]) -> bool {
+        self.is_expired(key) || self.is_without_fields(key)
     }
 
     /// A uniformly random key of the selected database, expired or not.

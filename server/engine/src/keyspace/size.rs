@@ -35,7 +35,8 @@ impl Db {
         let heap_of = |entry: &KeyEntry| Key::heap_size(&entry.key) + entry.value.heap_size(ELEMENT_SAMPLES);
         let sampled: usize =
             (0..samples).flat_map(|i| self.dict.at_rank(len / samples * i)).map(heap_of).sum();
-        self.dict.heap_size() + self.expires.heap_size() + sampled.checked_div(samples).unwrap_or(0) * len
+        let tables = self.dict.heap_size() + self.expires.heap_size() + self.field_expiries.heap_size();
+        tables + sampled.checked_div(samples).unwrap_or(0) * len
     }
 }
 

@@ -26,6 +26,7 @@ fn seeds() -> std::ops::Range<u64> {
 struct State {
     digest: digest::Digest,
     expires: Vec<(Vec<u8>, i64)>,
+    field_times: Vec<(Vec<u8>, Vec<u8>, i64)>,
     /// What Redis leaves out of the digest: ids, groups, pending entries.
     streams: Vec<(Vec<u8>, String)>,
 }
@@ -35,6 +36,7 @@ fn state(engine: &Engine) -> State {
     State {
         digest: digest::keyspace(dbs),
         expires: dbs.iter().flat_map(expires).collect(),
+        field_times: dbs.iter().flat_map(field_times).collect(),
         streams: dbs.iter().flat_map(streams).collect(),
     }
 }
@@ -51,6 +53,30 @@ fn streams(db: &Db) -> Vec<(Vec<u8>, String)> {
 
 fn expires(db: &Db) -> Vec<(Vec<u8>, i64)> {
     let mut all: Vec<_> = db.expires.iter().map(|entry| (entry.key.to_vec(), entry.at_ms)).collect();
+    all.sort();
+    all
+}
+
+/// Key, field and time. On the way: every hash that has times is known with its next one, and no other key is.
+fn field_times(db: &Db) -> Vec<(Vec<u8>, Vec<u8>, i64)> {
+    let mut all = Vec::new();
+    let mut hashes = 0;
+    for entry in db.dict.iter() {
+        let times = match &entry.value {
+            Value::Hash(hash) => hash.times(),
+            _ => None,
+        };
+        assert_eq!(
+            db.field_expiries.get(&entry.key),
+            times.and_then(|times| times.first()).map(|(at_ms, _)| at_ms),
+            "{}",
+            entry.key.escape_ascii()
+        );
+        hashes += usize::from(times.is_some());
+        let times = times.into_iter().flat_map(|times| times.iter());
+        all.extend(times.map(|(at_ms, field)| (entry.key.to_vec(), field.to_vec(), at_ms)));
+    }
+    assert_eq!(db.field_expiries.len(), hashes);
     all.sort();
     all
 }

@@ -50,6 +50,7 @@ impl Batch {
             if let Some(at_ms) = expire_at_ms {
                 db.expires.insert_hashed(hash, ExpireEntry { key: entry.key.clone(), at_ms });
             }
+            db.note_field_times(&entry);
             if let Some(KeyEntry { key, .. }) = db.dict.insert_hashed(hash, entry) {
                 return Err(Duplicate { key, offset });
             }

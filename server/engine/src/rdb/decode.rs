@@ -3,7 +3,7 @@
 use triomphe::Arc;
 
 use super::error::Problem;
-use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind, node};
+use super::format::{ENTRIES_READ_UNKNOWN, FIELD_TIME_MAX_MS, NEVER_ACTIVE, NO_FIELD_TIME, kind, node};
 use super::load::LoadOptions;
 use super::old;
 use super::reader::{Reader, Text};
@@ -28,6 +28,9 @@ pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Re
         kind::HASH | kind::HASH_ZIPMAP | kind::HASH_ZIPLIST | kind::HASH_LISTPACK => {
             Value::Hash(hash(reader, kind, options)?)
         }
+        kind::HASH_TIMES_RC | kind::HASH_LISTPACK_TIMES_RC | kind::HASH_TIMES | kind::HASH_LISTPACK_TIMES => {
+            Value::Hash(timed_hash(reader, kind, options)?)
+        }
         kind::ZSET | kind::ZSET_2 | kind::ZSET_ZIPLIST | kind::ZSET_LISTPACK => {
             Value::Zset(zset(reader, kind, options)?)
         }
@@ -36,14 +39,13 @@ pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Re
         }
         kind::MODULE_2 => return Err(Problem::Module(module_name(reader.len()?))),
         kind::MODULE_PRE_GA => return Err(Problem::Module("(before Redis 4.0)".to_owned())),
-        _ if kind::HASH_FIELD_TTL.contains(&kind) => return Err(Problem::FieldTtl),
         _ => return Err(Problem::UnknownType(kind)),
     })
 }
 
 /// Is there such a type, be it one that is refused?
 pub fn is_kind(kind: u8) -> bool {
-    kind <= *kind::HASH_FIELD_TTL.end() && kind != kind::MODULE_2 + 1
+    kind <= kind::HASH_LISTPACK_TIMES && kind != kind::MODULE_2 + 1
 }
 
 /// The name that a module's id stands for: nine characters of six bits above ten bits of a version.
@@ -156,6 +158,76 @@ fn hash(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<
         }
     }
     Ok(hash)
+}
+
+/// A hash with fields that expire. Some may have done so: that they go is the engine's decision.
+fn timed_hash(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Hash, Problem> {
+    let limits = HashLimits::new(options.config, options.seed);
+    let has_base = matches!(kind, kind::HASH_TIMES | kind::HASH_LISTPACK_TIMES);
+    let base_ms = if has_base { reader.i64_le()? } else { 0 };
+    if matches!(kind, kind::HASH_LISTPACK_TIMES | kind::HASH_LISTPACK_TIMES_RC) {
+        return hash_of_rows(&listpack(reader)?, &limits);
+    }
+    // A time, a field, a value.
+    let count = reader.count(3)?;
+    if count == 0 {
+        return Err(Problem::Empty);
+    }
+    let mut hash = Hash::for_fields(count, &limits);
+    for _ in 0..count {
+        let time = match (reader.len()?, has_base) {
+            (0, _) => Some(NO_FIELD_TIME),
+            (time, false) => i64::try_from(time).ok(),
+            (time, true) => base_ms.checked_add_unsigned(time - 1),
+        };
+        let (field, value) = (reader.string()?, reader.string()?);
+        field.with_bytes(|field| {
+            if !value.with_elem(|value| hash.set(field, value, &limits)) {
+                return Err(ElementsError::Duplicate.into());
+            }
+            set_field_time(&mut hash, field, time, &limits)
+        })?;
+    }
+    Ok(hash)
+}
+
+/// Fields, values and times in turn.
+fn hash_of_rows(pack: &Listpack, limits: &HashLimits) -> Result<Hash, Problem> {
+    let count = pack.len();
+    if count == 0 {
+        return Err(Problem::Empty);
+    }
+    if !count.is_multiple_of(3) {
+        return Err(Problem::Content(
+            "the elements of the listpack are not fields, values and times in turn",
+        ));
+    }
+    let mut hash = Hash::for_fields(count / 3, limits);
+    let mut items = pack.iter();
+    while let (Some(field), Some(value), Some(time)) = (items.next(), items.next(), items.next()) {
+        let mut digits = itoa::Buffer::new();
+        let field = field.to_bytes(&mut digits);
+        if !hash.set(field, value, limits) {
+            return Err(ElementsError::Duplicate.into());
+        }
+        set_field_time(&mut hash, field, time.as_int(), limits)?;
+    }
+    Ok(hash)
+}
+
+/// `at_ms` is `None` if it could not be read.
+fn set_field_time(
+    hash: &mut Hash,
+    field: &[u8],
+    at_ms: Option<i64>,
+    limits: &HashLimits,
+) -> Result<(), Problem> {
+    let at_ms = at_ms.filter(|at_ms| (0..=FIELD_TIME_MAX_MS).contains(at_ms));
+    let at_ms = at_ms.ok_or(Problem::Content("the time of a field is out of range"))?;
+    if at_ms != NO_FIELD_TIME {
+        hash.set_time(field, at_ms, limits.seed);
+    }
+    Ok(())
 }
 
 fn zset(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Result<Zset, Problem> {

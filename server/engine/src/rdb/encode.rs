@@ -1,7 +1,9 @@
 //! One value into bytes.
 
-use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, kind, node};
+use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, NO_FIELD_TIME, kind, node};
 use super::writer::Writer;
+use crate::ds::Listpack;
+use crate::ds::listpack::Item;
 use crate::types::element::Elem;
 use crate::types::list::ListNode;
 use crate::types::stream::{Group, StreamId};
@@ -15,6 +17,10 @@ pub fn kind_of(value: &Value) -> u8 {
         Value::Set(set) if set.as_intset().is_some() => kind::SET_INTSET,
         Value::Set(set) if set.as_listpack().is_some() => kind::SET_LISTPACK,
         Value::Set(_) => kind::SET,
+        Value::Hash(hash) if hash.has_times() => match hash.as_listpack() {
+            Some(_) => kind::HASH_LISTPACK_TIMES,
+            None => kind::HASH_TIMES,
+        },
         Value::Hash(hash) if hash.as_listpack().is_some() => kind::HASH_LISTPACK,
         Value::Hash(_) => kind::HASH,
         Value::Zset(zset) if zset.as_listpack().is_some() => kind::ZSET_LISTPACK,
@@ -67,11 +73,36 @@ fn put_set(writer: &mut Writer<'_>, set: &Set) {
 }
 
 fn put_hash(writer: &mut Writer<'_>, hash: &Hash) {
+    if let Some(next_ms) = hash.next_time() {
+        return put_timed_hash(writer, hash, next_ms);
+    }
     if let Some(pack) = hash.as_listpack() {
         return writer.string(pack.bytes());
     }
     writer.len(hash.len());
     for (field, value) in hash {
+        put_elem(writer, &field);
+        put_elem(writer, &value);
+    }
+}
+
+fn put_timed_hash(writer: &mut Writer<'_>, hash: &Hash, next_ms: i64) {
+    writer.i64_le(next_ms);
+    let time_of = |field: &Elem<'_>| field.with_bytes(|name| hash.time_of(name));
+    if hash.as_listpack().is_some() {
+        let mut rows: Vec<_> = hash.iter().map(|(field, value)| (time_of(&field), field, value)).collect();
+        // Redis finds the next one to expire at the front, and those that do not at the end.
+        rows.sort_by_key(|(time, ..)| time.unwrap_or(i64::MAX));
+        let mut pack = Listpack::new();
+        pack.append_many(rows.iter().flat_map(|(time, field, value)| {
+            [field.to_item(), value.to_item(), Item::Int(time.unwrap_or(NO_FIELD_TIME))]
+        }));
+        return writer.string(pack.bytes());
+    }
+    writer.len(hash.len());
+    for (field, value) in hash {
+        // One more, because 0 means that there is none.
+        writer.number(time_of(&field).map_or(0, |at_ms| at_ms.abs_diff(next_ms) + 1));
         put_elem(writer, &field);
         put_elem(writer, &value);
     }

@@ -51,8 +51,6 @@ pub enum Problem {
     UnknownType(u8),
     #[error("it holds data of the module {0}, and modules are not supported")]
     Module(String),
-    #[error("it holds a hash with fields that expire, which are not supported")]
-    FieldTtl,
     #[error("it holds functions in the format of a release candidate of Redis 7.0, which is not supported")]
     FunctionPreGa,
     #[error("database {index} was found, the configuration allows for {databases} (see `databases`)")]

@@ -2,6 +2,8 @@
 
 /// The version that we write: Redis 7.2's.
 pub const VERSION: u16 = 11;
+/// The version that we write where there are fields that expire: Redis 7.4's.
+pub const VERSION_FIELD_TIMES: u16 = 12;
 /// The versions that we read: all of Redis's up to 7.4's.
 pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=12;
 /// The first version that ends with a checksum.
@@ -36,9 +38,19 @@ pub mod kind {
     pub const STREAM_LISTPACKS_2: u8 = 19;
     pub const SET_LISTPACK: u8 = 20;
     pub const STREAM_LISTPACKS_3: u8 = 21;
-    /// Redis 7.4: hashes whose fields expire, of its release candidates and of the release.
-    pub const HASH_FIELD_TTL: std::ops::RangeInclusive<u8> = 22..=25;
+    /// Hashes with fields that expire, as release candidates of Redis 7.4 wrote them: times are absolute.
+    pub const HASH_TIMES_RC: u8 = 22;
+    pub const HASH_LISTPACK_TIMES_RC: u8 = 23;
+    /// The same since the release: the time of the next field stands before, that of each one is relative to it.
+    pub const HASH_TIMES: u8 = 24;
+    /// Fields, values and times in turn, in the order of the times; 0: none. The time of the next field stands before.
+    pub const HASH_LISTPACK_TIMES: u8 = 25;
 }
+
+/// What stands in a listpack for a field that does not expire.
+pub const NO_FIELD_TIME: i64 = 0;
+/// The latest time that a field can have, in Unix milliseconds: Redis has 48 bits for it.
+pub const FIELD_TIME_MAX_MS: i64 = (1 << 48) - 1;
 
 /// What stands where a type could stand.
 pub mod opcode {

@@ -40,7 +40,7 @@ pub fn fuzz_rdb(data: &[u8]) {
 pub fn fuzz_restore(data: &[u8]) {
     let config = Config::default();
     let options = LoadOptions { databases: 16, seed: HashSeed::new([1, 2, 3, 4]), config: &config };
-    let payload = super::save::with_footer(data.to_vec());
+    let payload = super::save::with_footer(data.to_vec(), super::format::VERSION);
     let Ok(value) = load_value(&payload, &options) else { return };
     let again = load_value(&dump_value(&value), &options).expect("our own payload");
     assert_eq!(crate::digest::value(&again, None), crate::digest::value(&value, None));

@@ -19,8 +19,8 @@
 //! | `lzf`, `crc64` | compression, checksum                                                          |
 //!
 //! We write version 11 with the types that Redis 7.2 writes; small collections go out as the very bytes that they
-//! are in memory. We read every version up to 12 (Redis 7.4), and refuse clearly what we do not have: modules, and
-//! hashes whose fields expire. Everything that comes in is checked in depth before it is used, as Redis does with
+//! are in memory. Only where fields of hashes expire it is version 12, and those hashes have types of Redis 7.4. We
+//! read every version up to 12, and refuse clearly what we do not have: modules. Everything that comes in is checked in depth before it is used, as Redis does with
 //! `sanitize-dump-payload yes`: a file from anywhere is an error at worst, never a panic.
 
 mod batch;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::encode::{kind_of, put_value};
-use super::format::{MAGIC, VERSION, opcode};
+use super::format::{MAGIC, VERSION, VERSION_FIELD_TIMES, opcode};
 use super::writer::Writer;
 use super::{AUX_SEQ, AUX_TIME, Aux, crc64};
 use crate::keyspace::evict::UsagePolicy;
@@ -31,7 +31,9 @@ pub fn save_with(
 ) -> io::Result<()> {
     let mut writer = Writer::to_sink(out, compress);
     writer.raw(MAGIC);
-    writer.raw(format!("{VERSION:04}").as_bytes());
+    let has_times = snapshot.dbs.iter().any(|db| !db.field_expiries.is_empty());
+    let version = if has_times { VERSION_FIELD_TIMES } else { VERSION };
+    writer.raw(format!("{version:04}").as_bytes());
     put_aux(&mut writer, aux, &snapshot);
     let usage = snapshot.usage;
     for (index, db) in snapshot.dbs.into_iter().enumerate().filter(|(_, db)| !db.is_empty()) {
@@ -49,12 +51,12 @@ pub fn dump_value(value: &Value) -> Vec<u8> {
     let mut writer = Writer::in_memory(true);
     writer.byte(kind_of(value));
     put_value(&mut writer, value);
-    with_footer(writer.into_vec())
+    with_footer(writer.into_vec(), if value.has_times() { VERSION_FIELD_TIMES } else { VERSION })
 }
 
-/// Type and value, made a payload.
-pub fn with_footer(mut payload: Vec<u8>) -> Vec<u8> {
-    payload.extend_from_slice(&VERSION.to_le_bytes());
+/// Type and value, made a payload of this version.
+pub fn with_footer(mut payload: Vec<u8>, version: u16) -> Vec<u8> {
+    payload.extend_from_slice(&version.to_le_bytes());
     let crc = crc64::update(0, &payload);
     payload.extend_from_slice(&crc.to_le_bytes());
     payload

@@ -140,7 +140,7 @@ pub(super) static HLEN: Command = Command {
 };
 
 fn hlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let len = find(cx.keys, args.at(1))?.map_or(0, Hash::len);
+    let len = find(cx.keys, args.at(1))?.map_or(0, |hash| hash.len());
     cx.reply.int(len as i64);
     Ok(())
 }
@@ -323,6 +323,6 @@ fn reply_each(
 }
 
 /// The hash at `key`, if there is one.
-fn find<'k>(keys: &'k Keyspace, key: &[u8]) -> CommandResult<Option<&'k Hash>> {
+pub(super) fn find<'k>(keys: &'k Keyspace, key: &[u8]) -> CommandResult<Option<&'k Hash>> {
     keys.get(key).map(|value| value.as_hash()).transpose()
 }

@@ -57,8 +57,12 @@ fn set_fields(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult<i64> {
     let key = args.at(1);
     let limits = limits(cx);
     let hash = find_or_create(cx, key)?;
+    let timed = hash.has_times();
     hash.expect_fields(pairs.len(), &limits);
     let created = pairs.iter().filter(|[field, value]| hash.set(field, *value, &limits)).count();
+    if timed {
+        cx.keys.note_field_times(key);
+    }
     cx.changed(key, Class::Hash, "hset");
     cx.shared.effects.add_dirty(pairs.len() as u64 - 1);
     cx.log_self();
@@ -114,16 +118,25 @@ fn hdel(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         return Ok(());
     };
     let hash = value.as_hash_mut()?;
+    let timed = hash.has_times();
     let removed = args.from(2).iter().filter(|field| hash.remove(field)).count();
     let empty = hash.is_empty();
     if removed > 0 {
-        cx.changed(key, Class::Hash, "hdel");
-        cx.shared.effects.add_dirty(removed as u64 - 1);
-        cx.remove_if_empty(key, empty);
+        removed_fields(cx, key, removed, timed, empty);
         cx.log_self();
     }
     cx.reply.int(removed as i64);
     Ok(())
+}
+
+/// Fields of the hash at `key` have been removed: how many, whether it had fields with times, whether it is empty now.
+pub(super) fn removed_fields(cx: &mut Context<'_>, key: &[u8], count: usize, timed: bool, empty: bool) {
+    if timed {
+        cx.keys.note_field_times(key);
+    }
+    cx.changed(key, Class::Hash, "hdel");
+    cx.shared.effects.add_dirty(count as u64 - 1);
+    cx.remove_if_empty(key, empty);
 }
 
 pub(super) static HINCRBY: Command = Command {
@@ -150,7 +163,7 @@ fn hincrby(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         None => 0,
     };
     let new = old.checked_add(increment).ok_or(CommandError::Overflow)?;
-    hash.set(field, new, &limits);
+    hash.set_keeping_time(field, new, &limits);
     cx.changed(key, Class::Hash, "hincrby");
     cx.log_self();
     cx.reply.int(new);
@@ -188,18 +201,23 @@ fn hincrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     };
     let new = old.checked_add(increment);
     let new = new.ok_or(CommandError::new("ERR increment would produce NaN or Infinity"))?.to_string();
-    hash.set(field, new.as_bytes(), &limits);
+    hash.set_keeping_time(field, new.as_bytes(), &limits);
+    let timed = hash.time_of(field).is_some();
     cx.changed(key, Class::Hash, "hincrbyfloat");
-    cx.log(&[b"HSET", key, field, new.as_bytes()]);
+    if timed {
+        cx.log(&[b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", field, new.as_bytes()]);
+    } else {
+        cx.log(&[b"HSET", key, field, new.as_bytes()]);
+    }
     cx.reply.bulk(new.as_bytes());
     Ok(())
 }
 
 /// The hash at `key`, made if nothing is there: the caller is going to set a field.
-fn find_or_create<'k>(cx: &'k mut Context<'_>, key: &[u8]) -> CommandResult<&'k mut Hash> {
+pub(super) fn find_or_create<'k>(cx: &'k mut Context<'_>, key: &[u8]) -> CommandResult<&'k mut Hash> {
     cx.keys.get_or_insert_with(key, || Value::Hash(Hash::new())).0.as_hash_mut()
 }
 
-fn limits(cx: &Context<'_>) -> HashLimits {
+pub(super) fn limits(cx: &Context<'_>) -> HashLimits {
     HashLimits::new(cx.config(), cx.keys.seed())
 }

@@ -89,7 +89,8 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
         .map(|client| size_of_val(client) + client.reply.out.memory() + client.state.query_buffer)
         .sum();
     let dbs: Vec<(usize, &Db)> = cx.keys.dbs().iter().enumerate().filter(|(_, db)| !db.is_empty()).collect();
-    let tables: usize = dbs.iter().map(|(_, db)| db.dict.heap_size() + db.expires.heap_size()).sum();
+    let tables_of = |db: &Db| db.dict.heap_size() + db.expires.heap_size() + db.field_expiries.heap_size();
+    let tables: usize = dbs.iter().map(|(_, db)| tables_of(db)).sum();
     let key_count: usize = dbs.iter().map(|(_, db)| db.len()).sum();
     let overhead = clients + tables;
     let dataset = used.saturating_sub(overhead);

@@ -6,7 +6,7 @@ use crate::args::Args;
 use crate::command::{COMMAND, Category, Command, Flag};
 use crate::commands::scanning::{ScanOptions, parse_cursor, reply_scan};
 use crate::context::Context;
-use crate::dispatch::expire_if_due;
+use crate::dispatch::expire_due;
 use crate::error::CommandResult;
 
 /// Random picks before RANDOMKEY looks systematically.
@@ -29,7 +29,7 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let pattern = args.at(1);
     if !pattern.iter().any(|byte| b"*?[\\".contains(byte)) {
         // Only one name can match.
-        expire_if_due(cx, pattern);
+        expire_due(cx, pattern);
         let found = cx.keys.contains(pattern);
         cx.reply.array(found.into());
         if found {
@@ -41,13 +41,12 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let array = cx.reply.defer();
     let mut count = 0;
     let mut due: Option<Box<[u8]>> = None;
-    let now_ms = cx.keys.now_ms();
-    let db = cx.keys.db();
-    for entry in db.dict.iter() {
+    let keys = &*cx.keys;
+    for entry in keys.db().dict.iter() {
         if !all && !crate::glob::matches(pattern, &entry.key, false) {
             continue;
         }
-        if db.expire_at(&entry.key).is_some_and(|at_ms| at_ms <= now_ms) {
+        if keys.is_due(&entry.key) {
             due.get_or_insert_with(|| (*entry.key).into());
             continue;
         }
@@ -56,7 +55,7 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     cx.reply.finish_array(array, count);
     if let Some(key) = due {
-        expire_if_due(cx, &key);
+        expire_due(cx, &key);
     }
     Ok(())
 }
@@ -77,16 +76,15 @@ pub(super) static SCAN: Command = Command {
 fn scan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let cursor = parse_cursor(args.at(1))?;
     let options = ScanOptions::parse(args, 2, true)?;
-    let db = cx.keys.db();
-    let now_ms = cx.keys.now_ms();
+    let keys = &*cx.keys;
     let mut due: Vec<Box<[u8]>> = Vec::new();
     reply_scan(cx.reply, |reply| {
         let mut count = 0;
-        let next = db.dict.scan(cursor, options.count, &mut |entry| {
+        let next = keys.db().dict.scan(cursor, options.count, &mut |entry| {
             if !options.matches(&entry.key) {
                 return;
             }
-            if db.expire_at(&entry.key).is_some_and(|at_ms| at_ms <= now_ms) {
+            if keys.is_due(&entry.key) {
                 due.push((*entry.key).into());
                 return;
             }
@@ -99,7 +97,7 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         (next, count)
     });
     for key in due {
-        expire_if_due(cx, &key);
+        expire_due(cx, &key);
     }
     Ok(())
 }
@@ -120,15 +118,15 @@ fn randomkey(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
             cx.reply.null();
             return Ok(());
         };
-        if !cx.keys.is_expired(&entry.key) {
+        if !cx.keys.is_due(&entry.key) {
             cx.reply.bulk(&entry.key);
             return Ok(());
         }
         let key: Box<[u8]> = (*entry.key).into();
-        expire_if_due(cx, &key);
+        expire_due(cx, &key);
     }
     // Hardly anything has not expired. What has is left to active expiry.
-    match cx.keys.db().dict.iter().find(|entry| !cx.keys.is_expired(&entry.key)) {
+    match cx.keys.db().dict.iter().find(|entry| !cx.keys.is_due(&entry.key)) {
         Some(entry) => cx.reply.bulk(&entry.key),
         None => cx.reply.null(),
     }

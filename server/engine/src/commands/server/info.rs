@@ -329,6 +329,7 @@ fn stats(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.ratio("instantaneous_output_repl_kbps", 0.0);
     text.field("rejected_connections", facts.rejected_connections);
     text.constants(&["sync_full", "sync_partial_ok", "sync_partial_err"], 0);
+    text.field("expired_subkeys", stats.expired_fields);
     text.field("expired_keys", stats.expired_keys);
     text.ratio("expired_stale_perc", 0.0);
     text.field("expired_time_cap_reached_count", stats.expired_time_cap_reached);
@@ -445,7 +446,13 @@ fn keyspace(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
         if !db.is_empty() {
             text.field(
                 format_args!("db{number}"),
-                format_args!("keys={},expires={},avg_ttl={}", db.len(), db.expires.len(), db.average_ttl_ms),
+                format_args!(
+                    "keys={},expires={},avg_ttl={},subexpiry={}",
+                    db.len(),
+                    db.expires.len(),
+                    db.average_ttl_ms,
+                    db.field_expiries.len()
+                ),
             );
         }
     }
@@ -509,7 +516,7 @@ mod tests {
             "rdb_changes_since_last_save:1",
             "errorstat_ERR:count=3",
             "total_error_replies:3",
-            "db0:keys=1,expires=0,avg_ttl=0",
+            "db0:keys=1,expires=0,avg_ttl=0,subexpiry=0",
             "cmdstat_get:calls=2,usec=2,usec_per_call=1.00,rejected_calls=1,failed_calls=0",
             "cmdstat_select:calls=1,usec=1,usec_per_call=1.00,rejected_calls=0,failed_calls=1",
             "latency_percentiles_usec_get:p50=1.003,p99=1.003,p99.9=1.003",

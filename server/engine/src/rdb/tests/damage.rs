@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::format::VERSION;
 use super::super::save::with_footer;
 use super::*;
 
@@ -30,8 +31,12 @@ fn errors_say_where_and_what() {
             "at byte 10: it holds data of the module QUFBQUFBQ, and modules are not supported",
         ),
         (
-            b"\x18\x01k",
-            "at byte 10, in key \"k\": it holds a hash with fields that expire, which are not supported",
+            b"\x18\x01k\xfb\xff\xff\xff\xff\xff\xff\xff\x01\x01\x01f\x01v",
+            "at byte 24, in key \"k\": the time of a field is out of range",
+        ),
+        (
+            b"\x17\x01k\x0b\x0b\x00\x00\x00\x02\x00\x01\x01\x01\x01\xff",
+            "at byte 12, in key \"k\": the elements of the listpack are not fields, values and times in turn",
         ),
         (
             b"\xf6",
@@ -145,5 +150,8 @@ proptest! {
 #[test]
 fn a_footer_is_all_that_a_payload_without_a_body_has() {
     let config = Config::default();
-    assert!(matches!(load_value(&with_footer(Vec::new()), &options(&config)), Err(RestoreError::Footer)));
+    assert!(matches!(
+        load_value(&with_footer(Vec::new(), VERSION), &options(&config)),
+        Err(RestoreError::Footer)
+    ));
 }

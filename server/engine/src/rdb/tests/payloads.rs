@@ -155,7 +155,9 @@ fn a_wrong_footer_is_told_from_a_wrong_payload() {
         (b"\x02\x00", Problem::Empty, "ERR Bad data format"),
         (b"\xff", Problem::UnknownType(255), "ERR Bad data format"),
     ] {
-        let error = restore(&super::super::save::with_footer(payload.to_vec())).expect_err("not a value");
+        let error =
+            restore(&super::super::save::with_footer(payload.to_vec(), super::super::format::VERSION))
+                .expect_err("not a value");
         assert_eq!(error, RestoreError::Payload(problem));
         assert_eq!(&*crate::error::CommandError::from(error).text(), line.as_bytes());
     }

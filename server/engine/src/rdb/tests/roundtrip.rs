@@ -43,7 +43,19 @@ fn check(value: &Value, config: &Config) -> Result<(), TestCaseError> {
         load_value(&payload, &options(config)).map_err(|error| TestCaseError::fail(format!("{error:?}")))?;
     prop_assert_eq!(crate::digest::value(&back, None), crate::digest::value(value, None));
     prop_assert_eq!(back.encoding(), value.encoding());
+    if let (Value::Hash(hash), Value::Hash(back)) = (value, &back) {
+        prop_assert_eq!(times(back), times(hash));
+    }
     Ok(())
+}
+
+/// The times of a hash's fields, the earliest first.
+fn times(hash: &Hash) -> Vec<(i64, Vec<u8>)> {
+    hash.times()
+        .into_iter()
+        .flat_map(|times| times.iter())
+        .map(|(at_ms, name)| (at_ms, name.to_vec()))
+        .collect()
 }
 
 proptest! {
@@ -108,6 +120,23 @@ proptest! {
         let mut hash = Hash::new();
         for (field, value) in texts.iter().zip(texts.iter().rev()) {
             hash.set(field, &value[..], &limits);
+        }
+        check(&Value::Hash(hash), &config)?;
+    }
+
+    #[test]
+    fn hashes_with_fields_that_expire(
+        texts in texts(),
+        all_ms in prop::collection::vec(prop::option::of(prop_oneof![1i64..9, 1i64..1 << 46]), 40),
+        config in config(),
+    ) {
+        let limits = HashLimits::new(&config, SEED);
+        let mut hash = Hash::new();
+        for ((field, value), at_ms) in texts.iter().zip(texts.iter().rev()).zip(all_ms) {
+            hash.set(field, &value[..], &limits);
+            if let Some(at_ms) = at_ms {
+                hash.set_time(field, at_ms, SEED);
+            }
         }
         check(&Value::Hash(hash), &config)?;
     }

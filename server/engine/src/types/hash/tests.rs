@@ -187,3 +187,56 @@ fn the_heap_is_counted() {
     assert!(large.heap_size(0) >= before + 5000);
     assert_eq!((small.drop_effort(), large.drop_effort()), (1, 1000));
 }
+
+proptest! {
+    /// Times come with fields, go with them and with their values, and change nothing else.
+    #[test]
+    fn times_belong_to_fields(ops in prop::collection::vec((0u8..6, 0u8..14, 0i64..6), 1..150)) {
+        let mut model = HashMap::<Vec<u8>, (i64, Option<i64>)>::new();
+        let mut hash = Hash::new();
+        for (op, number, n) in ops {
+            let field = format!("field {number}").split_off(usize::from(number % 2) * 5).into_bytes();
+            let snapshot = (hash.clone(), model.clone());
+            match op {
+                0 => {
+                    hash.set(&field, n, &LIMITS);
+                    model.insert(field, (n, None));
+                }
+                1 => {
+                    hash.set_keeping_time(&field, n, &LIMITS);
+                    model.entry(field).or_default().0 = n;
+                }
+                2 => prop_assert_eq!(hash.remove(&field), model.remove(&field).is_some()),
+                3 => {
+                    let old_ms = model.get_mut(&field).and_then(|(_, at_ms)| at_ms.take());
+                    prop_assert_eq!(hash.persist(&field), old_ms.is_some());
+                }
+                _ => {
+                    if let Some((_, at_ms)) = model.get_mut(&field) {
+                        hash.set_time(&field, n, LIMITS.seed);
+                        *at_ms = Some(n);
+                    }
+                }
+            }
+            for (hash, model) in [(&hash, &model), (&snapshot.0, &snapshot.1)] {
+                let values = model.iter().map(|(field, (value, _))| (field.clone(), value.to_string().into_bytes()));
+                prop_assert_eq!(contents(hash), values.collect());
+                let timed = || model.iter().filter_map(|(field, (_, at_ms))| Some((at_ms.as_ref()?, field)));
+                for (field, (_, at_ms)) in model {
+                    prop_assert_eq!(hash.time_of(field), *at_ms);
+                }
+                prop_assert_eq!(hash.has_times(), timed().next().is_some());
+                prop_assert_eq!(hash.next_time(), timed().map(|(at_ms, _)| *at_ms).min());
+                let mut due: Vec<_> = timed().filter(|(at_ms, _)| **at_ms <= 3).collect();
+                due.sort();
+                let due: Vec<Vec<u8>> = due.into_iter().map(|(_, field)| field.clone()).collect();
+                let found: Vec<Vec<u8>> = hash.due_by(3, 5).into_iter().map(|field| field.to_vec()).collect();
+                prop_assert_eq!(&found[..], &due[..due.len().min(5)]);
+                prop_assert_eq!(hash.is_gone_by(3), !due.is_empty() && due.len() == model.len());
+                let plain = if hash.as_listpack().is_some() { "listpack" } else { "hashtable" };
+                let encoding = if hash.has_times() && plain == "listpack" { "listpackex" } else { plain };
+                prop_assert_eq!(hash.encoding(), encoding);
+            }
+        }
+    }
+}

@@ -1,17 +1,17 @@
-//! Hash values: a listpack of fields and values in turn while the hash is small, a table beyond.
+//! The fields of a hash: a listpack of fields and values in turn while the hash is small, a table beyond.
 
 use triomphe::Arc;
 
-use super::element::{Elem, ElementsError, has_duplicates, table_heap_size};
-use super::sample::{self, Selection};
+use super::super::element::{Elem, ElementsError, has_duplicates, table_heap_size};
+use super::super::sample::{self, Selection};
 use crate::config::Config;
 use crate::ds::dict::{self, Dict};
 use crate::ds::{Entry, HashSeed, Listpack, Member, listpack};
 use crate::rng::Rng;
 
-/// A hash: fields with a value each. 16 bytes; cloning shares everything.
+/// Fields with a value each. 16 bytes; cloning shares everything.
 #[derive(Clone, Debug)]
-pub enum Hash {
+pub enum Fields {
     Packed(Listpack),
     Table(Arc<Dict<Field>>),
 }
@@ -46,23 +46,23 @@ impl HashLimits {
     }
 }
 
-impl Default for Hash {
+impl Default for Fields {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Hash {
-    /// An empty hash.
+impl Fields {
+    /// No fields.
     pub fn new() -> Self {
         Self::Packed(Listpack::new())
     }
 
-    /// An empty hash that is about to get `fields` fields (fewer, if some of them are the same).
+    /// No fields yet, but about to be so many (fewer, if some of them are the same).
     pub fn for_fields(fields: usize, limits: &HashLimits) -> Self {
-        let mut hash = Self::new();
-        hash.expect_fields(fields, limits);
-        hash
+        let mut all = Self::new();
+        all.expect_fields(fields, limits);
+        all
     }
 
     /// Takes over a listpack from outside (validated as such): fields and values in turn, no field twice.
@@ -217,7 +217,7 @@ impl Hash {
             }
             _ => {
                 let mut selection = Selection::new(len, count);
-                for (field, value) in self {
+                for (field, value) in self.iter() {
                     if selection.is_done() {
                         break;
                     }
@@ -262,14 +262,6 @@ impl Hash {
         }
     }
 
-    /// OBJECT ENCODING's reply.
-    pub fn encoding(&self) -> &'static str {
-        match self {
-            Self::Packed(_) => "listpack",
-            Self::Table(_) => "hashtable",
-        }
-    }
-
     /// Elements that dropping the value must visit.
     pub fn drop_effort(&self) -> usize {
         match self {
@@ -309,16 +301,7 @@ fn value_after(pack: &Listpack, field: usize) -> usize {
     pack.next(field).expect("a field is followed by its value")
 }
 
-impl<'a> IntoIterator for &'a Hash {
-    type Item = (Elem<'a>, Elem<'a>);
-    type IntoIter = Pairs<'a>;
-
-    fn into_iter(self) -> Pairs<'a> {
-        self.iter()
-    }
-}
-
-/// The fields of a hash with their values; see [`Hash::iter`].
+/// The fields of a hash with their values; see [`Fields::iter`].
 pub enum Pairs<'a> {
     Packed(listpack::Iter<'a>),
     Table(dict::Iter<'a, Field>),
@@ -334,7 +317,3 @@ impl<'a> Iterator for Pairs<'a> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "hash_tests.rs"]
-mod tests;
