@@ -1,6 +1,7 @@
 //! The server as the engine sees it: clocks, memory, figures, and things to be done after a command.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,7 +10,15 @@ use cairn_engine::cluster::ClusterView;
 use cairn_engine::error::CommandError;
 use cairn_engine::host::{Facts, Host, LogLevel, Request};
 
+use cairn_storage::disk::Disk;
+use cairn_storage::snapshot::write_file_atomically;
+use rand::TryRng;
+use rand::rngs::SysRng;
+
 use crate::memory;
+
+/// The engine asks for no file that `aclfile` does not name.
+const NO_ACL_FILE: &str = "no file is named";
 
 /// What the executor and the engine's host share; all of it on the executor's thread.
 #[derive(Default)]
@@ -33,6 +42,8 @@ pub struct ServerHost {
     pub attend_at_us: u64,
     /// The signal that asked the process to stop while a script ran, until its end; 0: none.
     pub stop_signal: i32,
+    /// Where the ACL file is, and by which disk it is written.
+    pub acl_file: Option<(Arc<dyn Disk>, PathBuf)>,
 }
 
 impl ServerHost {
@@ -45,6 +56,7 @@ impl ServerHost {
             shared: Rc::default(),
             attend_at_us: 0,
             stop_signal: 0,
+            acl_file: None,
         }
     }
 }
@@ -87,6 +99,20 @@ impl Host for ServerHost {
 
     fn cluster(&self) -> Option<Arc<ClusterView>> {
         self.shared.borrow().cluster.clone()
+    }
+
+    fn fill_with_secrets(&mut self, secret: &mut [u8]) {
+        SysRng.try_fill_bytes(secret).expect("the system has random bytes");
+    }
+
+    fn read_acl_file(&mut self) -> Result<Vec<u8>, String> {
+        let (_, path) = self.acl_file.as_ref().ok_or(NO_ACL_FILE)?;
+        std::fs::read(path).map_err(|error| error.to_string())
+    }
+
+    fn replace_acl_file(&mut self, content: &[u8]) -> Result<(), String> {
+        let (disk, path) = self.acl_file.as_ref().ok_or(NO_ACL_FILE)?;
+        write_file_atomically(disk, path, content).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     fn facts(&self) -> Facts {

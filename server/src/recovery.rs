@@ -31,6 +31,10 @@ pub enum RecoveryError {
     )]
     Snapshot { file: String, error: rdb::LoadError },
     #[error(
+        "snapshot {file} has users that cannot be read: {error}. This version of Cairn is older than the one that wrote it"
+    )]
+    Users { file: String, error: String },
+    #[error(
         "snapshot {file} was made by another server, but the log in '{log}' has entries of its own, up to {last}. To \
          start from the snapshot, move the log away; to start from the log, move the snapshot away"
     )]
@@ -143,6 +147,9 @@ pub fn load_snapshot(
     let seq = loaded.aux.seq;
     // A file without the exact time is of another server, whose clock is not ours.
     engine.restore(loaded.dbs, seq.unwrap_or(0), loaded.aux.taken_at_ms.unwrap_or(0));
+    engine
+        .restore_users(loaded.aux.users.as_deref())
+        .map_err(|error| RecoveryError::Users { file: path.clone(), error })?;
     tracing::info!(keys, seq, ms = started.elapsed().as_millis() as u64, "loaded {path}");
     Ok(Some(Loaded { seq, bytes: bytes.len() as u64, aux: loaded.aux }))
 }

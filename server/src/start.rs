@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use cairn_engine::config::{AppendFsync, Config, LogLevel};
-use cairn_engine::{Engine, EngineOptions};
+use cairn_engine::{Engine, EngineOptions, Host};
 use cairn_replication::handle::Handle;
 use cairn_replication::types::Peer;
 use cairn_storage::disk::{Disk, RealDisk};
@@ -71,6 +71,10 @@ pub fn prepare(
         bail!("a cluster is its log: --cluster-enabled yes does not go with --appendonly no");
     }
     let mut engine = Engine::new(EngineOptions { config: config.clone(), seed, journal: config.appendonly });
+    if !config.aclfile.is_empty() {
+        host.acl_file = Some((Arc::clone(&disk), dir.join(&config.aclfile)));
+        load_users(&config, &mut engine, &mut host)?;
+    }
     let ready = Arc::new(Ready::default());
     let Kept { journal, writer, cluster, snapshot_bytes } = if config.cluster_enabled {
         let needs = boot::Needs { disk: &disk, dir: &dir, config: &config, ready: &ready };
@@ -117,6 +121,16 @@ pub fn prepare(
     });
     announce(&config);
     Ok(executor)
+}
+
+/// The users of the ACL file. What is wrong with it is a reason not to start: others would have too many rights or too few.
+fn load_users(config: &Config, engine: &mut Engine, host: &mut ServerHost) -> Result<()> {
+    let file = &config.aclfile;
+    let loaded = host
+        .read_acl_file()
+        .map_err(|error| format!("Error loading ACLs, opening file '{file}': {error}"))
+        .and_then(|content| engine.load_users(&content));
+    loaded.map_err(|error| anyhow::anyhow!("Aborting Redis startup because of ACL errors: {error}"))
 }
 
 /// What keeps the state.

@@ -185,6 +185,15 @@ mod tests {
         fn request(&mut self, request: Request) {
             self.fake.request(request);
         }
+        fn fill_with_secrets(&mut self, secret: &mut [u8]) {
+            self.fake.fill_with_secrets(secret);
+        }
+        fn read_acl_file(&mut self) -> Result<Vec<u8>, String> {
+            self.fake.read_acl_file()
+        }
+        fn replace_acl_file(&mut self, content: &[u8]) -> Result<(), String> {
+            self.fake.replace_acl_file(content)
+        }
         fn facts(&self) -> Facts {
             self.fake.facts()
         }

@@ -4,9 +4,10 @@ use std::collections::{HashSet, VecDeque};
 
 use cairn_proto::ReplyWriter;
 
+use crate::acl::Login;
 use crate::args::OwnedArgs;
 use crate::command::{Entry, Flags};
-use crate::config::{Config, Origin};
+use crate::config::Origin;
 
 /// A client's place in the table: small, reused after a disconnect.
 pub type Slot = usize;
@@ -37,7 +38,8 @@ pub struct ClientState {
     pub last_command_at_ms: i64,
     pub db: usize,
     pub authenticated: bool,
-    pub user: String,
+    /// As which user.
+    pub login: Login,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,
@@ -174,6 +176,8 @@ pub enum BlockedOn {
     Keys { db: usize, keys: Vec<Box<[u8]>>, kind: BlockKind },
     /// CLIENT PAUSE to end.
     Pause,
+    /// The answer to a log-in that failed: it comes late, so that guessing takes time.
+    Penalty,
     /// The host to answer ([`crate::Engine::answer`]).
     Host,
     /// WAIT and WAITAOF in a cluster: other nodes to have its writes ([`crate::Engine::serve_waits`]).
@@ -210,6 +214,8 @@ pub enum TimeoutReply {
     NullArray,
     Null,
     Integer(i64),
+    /// An error, which was counted when it came about.
+    Error(&'static str),
     /// WAIT and WAITAOF in a cluster: how many nodes have the writes by then.
     Replicas,
     /// WAITAOF: whether the local log is synced up to `position` by then, and no replica.
@@ -231,7 +237,7 @@ impl ClientState {
             last_command_at_ms: now_ms,
             db: 0,
             authenticated: false,
-            user: "default".to_owned(),
+            login: Login::default_user(),
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),
@@ -268,11 +274,6 @@ impl ClientState {
         } else {
             ClientClass::Normal
         }
-    }
-
-    /// Must it say AUTH first?
-    pub fn must_authenticate(&self, config: &Config) -> bool {
-        !self.authenticated && !config.requirepass.is_empty()
     }
 
     /// Does it come from this machine?

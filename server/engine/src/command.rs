@@ -432,6 +432,14 @@ impl Table {
         parent.subcommands.get(lower.as_str()).map(|&index| &self.entries[index])
     }
 
+    /// The command or subcommand of this full name: `get`, `config|get`.
+    pub fn find_full(&'static self, name: &[u8]) -> Option<&'static Entry> {
+        match name.iter().position(|&byte| byte == b'|') {
+            Some(bar) => self.find_sub(self.find(&name[..bar])?, &name[bar + 1..]),
+            None => self.find(name),
+        }
+    }
+
     /// The command or subcommand that `argv` names.
     pub fn resolve(&'static self, args: Args<'_>) -> Option<&'static Entry> {
         let entry = self.find(args.first()?)?;

@@ -3,6 +3,7 @@
 use cairn_planted::planted;
 use cairn_proto::{ReplyWriter, Resp};
 
+use crate::acl::log::Setting;
 use crate::args::{Args, OwnedArgs};
 use crate::client::{BlockedOn, ClientState, ReplyMode, TimeoutReply};
 use crate::command::{Entry, Flag, Flags, table};
@@ -84,7 +85,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     if flags.has(Flag::Protected) && !cx.shared.config.enable_debug_command.allows(cx.client.origin()) {
         return Err(PROTECTED);
     }
-    if !flags.has(Flag::NoAuth) && cx.client.must_authenticate(&cx.shared.config) {
+    if !flags.has(Flag::NoAuth) && cx.client.must_authenticate(&cx.shared.acl) {
         return Err("NOAUTH Authentication required.".into());
     }
     let in_multi = match &cx.client.transaction {
@@ -100,6 +101,8 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
         }
         None => false,
     };
+    let setting = if in_multi { Setting::Multi } else { Setting::TopLevel };
+    cx.check_permissions(setting).map_err(|denial| cx.no_permission(denial))?;
     if cx.mode.busy {
         // Before memory is looked at: nothing may be evicted under a script.
         if !flags.has(Flag::AllowBusy) {
@@ -456,7 +459,9 @@ pub(crate) fn end_reply(client: &mut ClientState, reply: &mut ReplyWriter, start
 pub(crate) fn retry(cx: &mut Context<'_>) -> bool {
     let start = cx.reply.out.end();
     cx.shared.stay_blocked = false;
-    if let Err(error) = call(cx) {
+    // Its user may have changed meanwhile.
+    let allowed = cx.check_permissions(Setting::TopLevel).map_err(|denial| cx.no_permission(denial));
+    if let Err(error) = allowed.and_then(|()| call(cx)) {
         refuse_reply(cx, start, &error);
     }
     !cx.shared.stay_blocked

@@ -4,6 +4,7 @@ use cairn_planted::planted;
 use cairn_proto::ReplyWriter;
 use slab::Slab;
 
+use crate::acl::{Acl, Login, text};
 use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
 use crate::cluster::SWITCH_MASTER;
@@ -56,7 +57,9 @@ impl Engine {
         let hash_seed = HashSeed::new([seeds.next(), seeds.next(), seeds.next(), seeds.next()]);
         let mut keys = Keyspace::new(config.databases as usize, hash_seed, seeds.next());
         keys.configure(&config);
+        let acl = Acl::new(&config).expect("the users of a configuration are checked when it is read");
         let shared = Shared {
+            acl,
             effects: Effects::new(journal, 0),
             dirty_keys: DirtyKeys::default(),
             seed: hash_seed,
@@ -193,7 +196,7 @@ impl Engine {
                 // It must hear that its group went away with the key.
                 BlockKind::StreamGroup => true,
             },
-            BlockedOn::Pause | BlockedOn::Host | BlockedOn::Replicas(_) => false,
+            BlockedOn::Pause | BlockedOn::Host | BlockedOn::Penalty | BlockedOn::Replicas(_) => false,
         }
     }
 
@@ -359,13 +362,13 @@ impl Engine {
             .clients
             .get(slot)
             .and_then(Option::as_deref)
-            .map_or(0, |client| client.state.query_bytes_max(&self.shared.config))
+            .map_or(0, |client| client.state.query_bytes_max(&self.shared))
     }
 
     /// Has the client said who it is, if it must? Until then the protocol's limits are tight.
     pub fn is_authenticated(&self, slot: Slot) -> bool {
         let client = self.shared.clients.get(slot).and_then(Option::as_deref);
-        client.is_some_and(|client| !client.state.must_authenticate(&self.shared.config))
+        client.is_some_and(|client| !client.state.must_authenticate(&self.shared.acl))
     }
 
     /// A client, for the host to send its output and look at its marks.
@@ -455,6 +458,7 @@ impl Engine {
     pub fn empty_copy(&self) -> Self {
         let config = self.shared.config.clone();
         let mut copy = Self::new(EngineOptions { config, seed: self.seed, journal: true });
+        copy.shared.acl = self.shared.acl.without_replication();
         copy.begin_turn(self.shared.now_ms, self.shared.clock_us);
         copy
     }
@@ -465,7 +469,55 @@ impl Engine {
     /// recovery would take the rest of that batch for done.
     pub fn snapshot(&self) -> Snapshot {
         assert!(self.shared.effects.is_settled(), "a snapshot in the middle of a batch");
-        self.keys.snapshot(self.shared.effects.newest_seq(), self.shared.effects.dirty())
+        let mut snapshot = self.keys.snapshot(self.shared.effects.newest_seq(), self.shared.effects.dirty());
+        snapshot.users = self.shared.acl.snapshot();
+        snapshot
+    }
+
+    /// As the user of this name, who may be one that this node does not know.
+    pub fn login(&self, name: &[u8]) -> Login {
+        self.shared.acl.login(name)
+    }
+
+    /// `requirepass` has changed.
+    pub fn requirepass_changed(&mut self) {
+        let password = self.shared.config.requirepass.clone();
+        self.shared.acl.set_requirepass(&password);
+    }
+
+    /// Takes over the users of an ACL file, before anybody is connected.
+    pub fn load_users(&mut self, file: &[u8]) -> Result<(), String> {
+        let config = &self.shared.config;
+        let users = text::parse_file(&config.aclfile, file, crate::acl::all_channels(config))?;
+        self.shared.replace_users(&mut self.applier.state, users);
+        Ok(())
+    }
+
+    /// Takes over the users that belong to a state that was [restored](Engine::restore), as its snapshot says: none if they
+    /// were no part of the replicated state yet. A single server's are no part of it.
+    pub fn restore_users(&mut self, users: Option<&str>) -> Result<(), String> {
+        if !self.shared.config.cluster_enabled {
+            return Ok(());
+        }
+        let users = users.map(text::decode_all).transpose()?;
+        let mut acl = self.shared.acl.without_replication();
+        let users = match users {
+            Some(users) => {
+                acl.begin_replication();
+                users
+            }
+            None => acl.users().cloned().collect(),
+        };
+        self.shared.acl.take_origin_of(acl);
+        self.shared.replace_users(&mut self.applier.state, users);
+        Ok(())
+    }
+
+    /// Takes over the users of another engine, in which this one's state was built again.
+    pub fn adopt_users(&mut self, other: &Self) {
+        let users = other.shared.acl.users().cloned().collect();
+        self.shared.acl.take_origin_of(other.shared.acl.clone());
+        self.shared.replace_users(&mut self.applier.state, users);
     }
 
     /// Replaces the databases by others of the same state (DEBUG RELOAD, LOADAOF); what is released stays as it is.

@@ -24,6 +24,12 @@ pub trait Host {
     /// A script has been running for too long: a chance to look after other clients. Called again and again until it
     /// ends. Without this they hear nothing until then.
     fn serve_while_busy(&mut self, _busy: &mut Busy<'_>) {}
+    /// Fills `secret` with bytes that nobody can guess.
+    fn fill_with_secrets(&mut self, secret: &mut [u8]);
+    /// The content of the ACL file; the error is the system's.
+    fn read_acl_file(&mut self) -> Result<Vec<u8>, String>;
+    /// Replaces the ACL file as a whole and makes that durable.
+    fn replace_acl_file(&mut self, content: &[u8]) -> Result<(), String>;
     /// Figures that only the host has, for INFO, ROLE, LASTSAVE.
     fn facts(&self) -> Facts;
     /// The cluster that this process is a node of; `None` for a single server.

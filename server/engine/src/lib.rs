@@ -11,6 +11,7 @@
 //! - [`context`]: what a command handler sees. [`command`]: how a command is declared.
 //! - [`keyspace`]: databases, expiry, eviction, dirty keys. [`value`], [`types`]: the data types.
 //! - [`commands`]: one file or folder for each family of commands.
+//! - [`acl`]: users, and what they may do.
 //! - [`cluster`]: the group as commands see it; [`slot`]; [`routing`]: which commands only the leader can answer.
 //! - [`effects`]: what a command changed, as canonical commands; batches for the journal.
 //! - [`config`]: every directive, declared once. [`scripting`]: Lua. [`rdb`]: the dump codec.
@@ -19,6 +20,7 @@
 //! What it is not: a server. It never sees a socket or a file, and never decides when a reply may leave; it only says
 //! which journal position a reply depends on.
 
+pub mod acl;
 pub mod args;
 pub mod busy;
 pub mod by_key;

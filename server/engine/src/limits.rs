@@ -67,8 +67,9 @@ impl Client {
 
 impl ClientState {
     /// Bytes of unfinished commands that the host may hold for this client; past it the connection is closed.
-    pub fn query_bytes_max(&self, config: &Config) -> usize {
-        let limit = if self.must_authenticate(config) {
+    pub fn query_bytes_max(&self, shared: &Shared) -> usize {
+        let config = &shared.config;
+        let limit = if self.must_authenticate(&shared.acl) {
             config.client_query_buffer_limit.min(UNAUTHENTICATED_QUERY_BYTES_MAX)
         } else {
             config.client_query_buffer_limit
@@ -183,7 +184,7 @@ impl Client {
 /// After a command was queued: a MULTI that never ends must not grow without limit.
 pub(crate) fn check_queue(cx: &mut Context<'_>) {
     // Nothing is left of the limit only when the queue is over it.
-    let left = cx.client.query_bytes_max(&cx.shared.config);
+    let left = cx.client.query_bytes_max(cx.shared);
     if left > 0 && cx.client.query_buffer <= left {
         return;
     }

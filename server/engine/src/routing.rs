@@ -74,6 +74,12 @@ fn class(entry: &Entry) -> Need {
     if name == "cluster|forget" {
         return Need::Leader;
     }
+    // Users are changed by the leader, and asked of it: who has changed one sees that at once.
+    let of_users =
+        ["acl|deluser", "acl|dryrun", "acl|getuser", "acl|list", "acl|load", "acl|setuser", "acl|users"];
+    if of_users.contains(&name) {
+        return Need::Leader;
+    }
     // Who waits on a follower would not hear of what the leader's clients do.
     if flags.has_any(Flag::Write, Flag::MayReplicate) || flags.has(Flag::Blocking) || waits {
         return Need::Leader;
@@ -95,7 +101,7 @@ mod tests {
 
     /// About the connection, this node or the cluster; and explanations.
     const LOCAL: &str = "
-        asking auth bgrewriteaof bgsave client client|getname client|help client|id client|info client|kill \
+        acl acl|cat acl|genpass acl|help acl|log acl|save acl|whoami asking auth bgrewriteaof bgsave client client|getname client|help client|id client|info client|kill \
         client|list client|no-evict client|no-touch client|pause client|reply client|setinfo client|setname \
         client|unblock client|unpause cluster cluster|addslots cluster|addslotsrange cluster|bumpepoch \
         cluster|count-failure-reports cluster|countkeysinslot cluster|delslots cluster|delslotsrange \
@@ -115,7 +121,7 @@ mod tests {
 
     /// Writes, scripts, transactions, messages, waiting.
     const LEADER: &str = "
-        append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster|forget copy decr decrby del \
+        acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|setuser acl|users append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster|forget copy decr decrby del \
         discard eval evalsha exec expire expireat flushall flushdb geoadd georadius georadiusbymember \
         geosearchstore getdel getex getset hdel hincrby hincrbyfloat hmset hset hsetnx incr incrby incrbyfloat \
         linsert lmove lmpop lpop lpush lpushx lrem lset ltrim move mset msetnx multi persist pexpire pexpireat \

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use cairn_proto::ReplyWriter;
 use slab::Slab;
 
+use crate::acl::Acl;
 use crate::busy::RunningScript;
 use crate::by_key::ByKey;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
@@ -24,6 +25,7 @@ const ERROR_CODES_MAX: usize = 128;
 /// Everything but the keyspace.
 pub struct Shared {
     pub config: Config,
+    pub acl: Acl,
     pub effects: Effects,
     pub dirty_keys: DirtyKeys,
     pub seed: HashSeed,
@@ -234,7 +236,8 @@ impl Shared {
         let entry = self.clients.vacant_entry();
         let slot = entry.key();
         let mut state = ClientState::new(id, slot, info, self.now_ms);
-        state.authenticated = self.config.requirepass.is_empty();
+        state.login = self.acl.login(crate::acl::DEFAULT);
+        state.authenticated = self.acl.default_is_open();
         entry.insert(Some(Box::new(Client { state, reply: ReplyWriter::default() })));
         self.slots_by_id.insert(id, slot);
         self.stats.connections += 1;
@@ -292,7 +295,7 @@ impl Shared {
             }
             BlockedOn::Pause => blocking.paused.retain(|&other| other != slot),
             BlockedOn::Replicas(_) => blocking.on_replicas.retain(|&other| other != slot),
-            BlockedOn::Host => {}
+            BlockedOn::Host | BlockedOn::Penalty => {}
         }
         if let Some(deadline) = blocked.deadline_ms {
             blocking.deadlines.remove(&(deadline, slot));
@@ -315,6 +318,7 @@ impl Shared {
             TimeoutReply::NullArray => client.reply.null_array(),
             TimeoutReply::Null => client.reply.null(),
             TimeoutReply::Integer(n) => client.reply.int(n),
+            TimeoutReply::Error(text) => client.reply.error(text),
             TimeoutReply::Replicas => {
                 let (wait, so_far) = waited.expect("it waits for replicas");
                 so_far.reply(&wait, &mut client.reply);

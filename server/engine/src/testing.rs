@@ -24,6 +24,7 @@ pub struct FakeHost {
     pub facts: Facts,
     pub log: std::cell::RefCell<Vec<String>>,
     pub cluster: Option<Arc<ClusterView>>,
+    pub acl_file: Option<Vec<u8>>,
 }
 
 impl FakeHost {
@@ -82,6 +83,16 @@ impl Host for FakeHost {
     }
     fn request(&mut self, request: Request) {
         self.requests.push(request);
+    }
+    fn fill_with_secrets(&mut self, secret: &mut [u8]) {
+        secret.fill(0xa5);
+    }
+    fn read_acl_file(&mut self) -> Result<Vec<u8>, String> {
+        self.acl_file.clone().ok_or("No such file or directory".to_owned())
+    }
+    fn replace_acl_file(&mut self, content: &[u8]) -> Result<(), String> {
+        self.acl_file = Some(content.to_vec());
+        Ok(())
     }
     fn facts(&self) -> Facts {
         self.facts.clone()

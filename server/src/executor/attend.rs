@@ -59,6 +59,15 @@ impl Host for AttendingHost<'_> {
     fn request(&mut self, request: Request) {
         self.host.request(request);
     }
+    fn fill_with_secrets(&mut self, secret: &mut [u8]) {
+        self.host.fill_with_secrets(secret);
+    }
+    fn read_acl_file(&mut self) -> Result<Vec<u8>, String> {
+        self.host.read_acl_file()
+    }
+    fn replace_acl_file(&mut self, content: &[u8]) -> Result<(), String> {
+        self.host.replace_acl_file(content)
+    }
     fn facts(&self) -> Facts {
         self.host.facts()
     }

@@ -518,8 +518,8 @@ impl Executor {
     /// Takes apart what the leader has sent.
     fn hear(&mut self, away: &mut Away, slot: Slot, mut input: &[u8]) -> Result<(), After> {
         let databases = self.engine.keys.dbs().len();
-        let Some(client) = self.engine.client(slot) else { return Err(After::Close) };
         loop {
+            let Some(client) = self.engine.client(slot) else { return Err(After::Close) };
             match away.frames.next(&mut input) {
                 Ok(None) => return Ok(()),
                 Ok(Some(Said::Data(data))) => client.reply.out.append(data),
@@ -535,7 +535,9 @@ impl Executor {
                     away.answered = answered;
                     if let Some(state) = state {
                         // Within what both nodes have; the session's own database is the leader's to know.
-                        state.give_to(client, databases);
+                        let login = self.engine.login(&state.user);
+                        let Some(client) = self.engine.client(slot) else { return Err(After::Close) };
+                        state.give_to(client, login, databases);
                         client.state.listens_elsewhere = state.subscribed;
                         away.state = state;
                     }

@@ -404,7 +404,12 @@ impl Executor {
             return self.answer_error(client, "ERR The server is running without a config file");
         };
         let written = std::fs::read_to_string(&path).map_err(|error| error.to_string()).and_then(|old| {
-            let new = config::rewrite(&old, &self.engine.shared.config);
+            let mut config = self.engine.shared.config.clone();
+            if config.aclfile.is_empty() {
+                let users = self.engine.shared.acl.users();
+                config.users = users.map(|user| [vec![user.name.to_vec()], user.rules()].concat()).collect();
+            }
+            let new = config::rewrite(&old, &config);
             write_file_atomically(&self.services.disk, &path, new.as_bytes())
                 .map_err(|error| error.to_string())
         });
@@ -432,6 +437,7 @@ impl Executor {
         let last = fresh.shared.effects.newest_seq();
         assert_eq!(last, journal.released(), "a rebuild ends at what is released");
         self.engine.restore(fresh.keys.take_dbs(), last, fresh.shared.now_ms);
+        self.engine.adopt_users(&fresh);
         self.released = last;
         tracing::info!(
             seq = last,

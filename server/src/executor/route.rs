@@ -162,7 +162,9 @@ impl Executor {
         let takeover = if is_takeover(args) { self.ask_for_leadership() } else { None };
         let Some(client) = self.engine.client(slot) else { return Routed::Taken };
         let raw = takeover.as_deref().unwrap_or(raw);
-        let place = if takeover.is_some() || away.claims_all() {
+        // A user whom this node has not heard of yet has permissions only there.
+        let stranger = away.is_open() && !client.state.login.is_known();
+        let place = if takeover.is_some() || away.claims_all() || stranger {
             Place::Leader
         } else if away.is_open() {
             place(args, &client.state)
@@ -241,8 +243,13 @@ impl Executor {
                 .turn_away(slot, "ERR this node does not understand the other's identity of a client");
         };
         let databases = self.engine.keys.dbs().len();
+        let login = self.engine.login(&identity.state.user);
+        if !login.is_known() {
+            // Deleted: the other node will hear of it, and disconnect the client.
+            return self.turn_away(slot, "ERR this node does not know the client's user");
+        }
         let Some(client) = self.engine.client(slot) else { return Routed::Taken };
-        if !identity.state.give_to(client, databases) {
+        if !identity.state.give_to(client, login, databases) {
             return self.turn_away(slot, "ERR this node has fewer databases than the other");
         }
         client.state.info.address = identity.address;

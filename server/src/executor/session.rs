@@ -18,6 +18,7 @@
 
 use std::io::IoSlice;
 
+use cairn_engine::acl::Login;
 use cairn_engine::client::{Client, ReplyMode};
 use cairn_proto::{Decoded, Limits, OutBuf, RequestDecoder, Resp, encode_request};
 
@@ -133,7 +134,7 @@ pub struct SessionState {
     pub authenticated: bool,
     pub no_evict: bool,
     pub no_touch: bool,
-    pub user: String,
+    pub user: Vec<u8>,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,
@@ -155,7 +156,7 @@ impl SessionState {
             authenticated: state.authenticated,
             no_evict: state.no_evict,
             no_touch: state.no_touch,
-            user: state.user.clone(),
+            user: state.login.name().to_vec(),
             name: cut(&state.name),
             library_name: cut(&state.library_name),
             library_version: cut(&state.library_version),
@@ -166,8 +167,9 @@ impl SessionState {
         }
     }
 
-    /// Makes the client go on from here, as far as that can be carried over. False when there is no such database.
-    pub fn give_to(&self, client: &mut Client, databases: usize) -> bool {
+    /// Makes the client go on from here, as far as that can be carried over; `login` is what this node knows the user as.
+    /// False when there is no such database.
+    pub fn give_to(&self, client: &mut Client, login: Login, databases: usize) -> bool {
         let state = &mut client.state;
         let known = self.db < databases;
         if known {
@@ -178,7 +180,7 @@ impl SessionState {
         state.authenticated = self.authenticated;
         state.no_evict = self.no_evict;
         state.no_touch = self.no_touch;
-        state.user.clone_from(&self.user);
+        state.login = login;
         state.name.clone_from(&self.name);
         state.library_name.clone_from(&self.library_name);
         state.library_version.clone_from(&self.library_version);
@@ -216,14 +218,8 @@ impl SessionState {
             u8::from(self.monitor),
         ];
         let db = self.db.to_string();
-        let fields: [&[u8]; 6] = [
-            db.as_bytes(),
-            &flags,
-            self.user.as_bytes(),
-            &self.name,
-            &self.library_name,
-            &self.library_version,
-        ];
+        let fields: [&[u8]; 6] =
+            [db.as_bytes(), &flags, &self.user, &self.name, &self.library_name, &self.library_version];
         encode_request(&fields, into);
     }
 
@@ -251,7 +247,7 @@ impl SessionState {
             authenticated: authenticated != 0,
             no_evict: no_evict != 0,
             no_touch: no_touch != 0,
-            user: String::from_utf8(user.to_vec()).ok()?,
+            user: user.to_vec(),
             name: name.to_vec(),
             library_name: library_name.to_vec(),
             library_version: library_version.to_vec(),

@@ -762,7 +762,7 @@ impl Door<'_> {
         let config = &shared.config;
         let refusal: Option<&[u8]> = if *self.connected >= config.maxclients as usize {
             Some(b"-ERR max number of clients reached\r\n")
-        } else if config.protected_mode && config.requirepass.is_empty() && !local {
+        } else if config.protected_mode && shared.acl.default_needs_no_password() && !local {
             Some(
                 b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set \
                   for the default user. In this mode connections are only accepted from the loopback interface. Set a \

@@ -1,5 +1,6 @@
 //! All commands, family by family. Each file opens with its list; a handler stands beside its declaration.
 
+mod acl;
 mod bitmap;
 mod cluster;
 pub(crate) mod connection;
@@ -25,6 +26,7 @@ use crate::command::Command;
 /// Every command of every family.
 pub fn all() -> Vec<&'static Command> {
     [
+        acl::COMMANDS,
         bitmap::COMMANDS,
         cluster::COMMANDS,
         connection::COMMANDS,

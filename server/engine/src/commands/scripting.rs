@@ -5,6 +5,7 @@
 
 use cairn_proto::{ReplyWriter, Resp};
 
+use crate::acl::log::Setting;
 use crate::args::Args;
 use crate::busy::{self, RunningScript};
 use crate::command::{COMMAND, Command, Entry, Flag, Flags, Group, Keys, READ, READ_UPDATE, table};
@@ -257,6 +258,10 @@ impl Caller<'_, '_> {
         if command.flags.has(Flag::NoScript) && !self.cx.shared.scripts_may_all {
             return Err("ERR This Redis command is not allowed from script".into());
         }
+        if let Err(denial) = self.cx.check_permissions_for(command, args, Setting::Lua) {
+            let text = denial.text(self.cx.client.login.name(), command, args.as_slice(), false);
+            return Err(CommandError::Bytes([b"ERR ACL failure in script: ", &*text].concat()));
+        }
         let writes = command.flags.has(Flag::Write);
         // What others may hear of counts as a write: a read-only script runs even where writes are paused.
         if self.limits.read_only && command.flags.has_any(Flag::Write, Flag::MayReplicate) {
@@ -302,7 +307,10 @@ impl ScriptHost for Caller<'_, '_> {
     }
 
     fn acl_check(&mut self, args: CommandArgs<'_>) -> Option<bool> {
-        table().resolve(Args::new(args)).map(|_| true)
+        let args = Args::new(args);
+        let command = table().resolve(args)?;
+        let user = self.cx.shared.acl.user(&self.cx.client.login);
+        Some(user.is_some_and(|user| user.check(command, args).is_ok()))
     }
 }
 

@@ -2,12 +2,14 @@
 
 use cairn_planted::planted;
 
+use crate::acl::log::Setting;
+use crate::acl::selector::Denial;
 use crate::args::Args;
 use crate::client::WatchedKey;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA};
 use crate::context::Context;
 use crate::dispatch;
-use crate::error::CommandResult;
+use crate::error::{CommandError, CommandResult};
 
 pub(super) const COMMANDS: &[&Command] = &[&DISCARD, &EXEC, &MULTI, &UNWATCH, &WATCH];
 
@@ -89,12 +91,28 @@ fn exec(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     let mode = cx.nested_mode(true, false);
     for (command, args) in &transaction.commands {
         let start = cx.reply.out.end();
-        if let Err(error) = cx.call(command, Args::new(&args.slices()), mode) {
+        let slices = args.slices();
+        let args = Args::new(&slices);
+        let allowed = cx.check_permissions_for(command, args, Setting::Multi).map_err(no_longer_allowed);
+        if let Err(error) = allowed.and_then(|()| cx.call(command, args, mode)) {
             // An error of one command is its reply; the others run.
             dispatch::refuse_reply(cx, start, &error);
         }
     }
     Ok(())
+}
+
+/// The refusal of a command that could be queued.
+fn no_longer_allowed(denial: Denial) -> CommandError {
+    let reason = match denial {
+        Denial::Command => "no permission to execute the command or subcommand",
+        Denial::Key(_) => "no permission to touch the specified keys",
+        Denial::Channel(_) => "no permission to access one of the channels used as arguments to the command",
+    };
+    CommandError::from(format!(
+        "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is \
+         no longer allowed for the following reason: {reason}"
+    ))
 }
 
 /// Removes the watched keys whose time has come with nobody having noticed yet, which breaks the WATCH. That EXEC is

@@ -186,11 +186,14 @@ macro_rules! directives {
         pub struct Config { $($(
             $(#[doc = $doc])+
             pub $field: $type,
-        )+)+ }
+        )+)+
+            /// The `user` lines, each as its words: a name and rules. No directive, but a table of its own.
+            pub users: Vec<Vec<Vec<u8>>>,
+        }
 
         impl Default for Config {
             fn default() -> Self {
-                Self { $($( $field: $default, )+)+ }
+                Self { $($( $field: $default, )+)+ users: Vec::new() }
             }
         }
 

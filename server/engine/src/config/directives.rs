@@ -59,9 +59,11 @@ directives! {
         /// Whether clients may load modules; there are none.
         enable_module_command: ProtectedAction = ProtectedAction::No, one_of(), AtStart, NoEffect;
         /// Channels that a new user may use.
-        acl_pubsub_default: &'static str = "resetchannels", Word(&["allchannels", "resetchannels"]), Live, NoEffect;
+        acl_pubsub_default: &'static str = "resetchannels", Word(&["allchannels", "resetchannels"]), Live;
         /// Entries of the log of refused commands.
-        acllog_max_len: u64 = 128, int(0, LONG), Live, NoEffect;
+        acllog_max_len: u64 = 128, int(0, LONG), Live;
+        /// File with users and what they may do, relative to `dir`; empty = none.
+        aclfile: String = String::new(), TEXT, AtStart;
     }
 
     General {

@@ -4,6 +4,7 @@ use cairn_proto::split_args;
 
 use super::directive::shown;
 use super::{Config, Directive, DirectiveId};
+use crate::acl;
 
 /// Builds a [`Config`] line by line. A later line wins, except that `save` lines add up, the first
 /// one replacing the defaults.
@@ -36,6 +37,9 @@ impl Loader {
     pub fn apply<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Result<(), LoadError> {
         let (name, values) = words.split_first().expect("the caller skips empty lines");
         let name = name.as_ref();
+        if name.eq_ignore_ascii_case(b"user") {
+            return self.add_user(values.iter().map(|word| word.as_ref().to_vec()).collect());
+        }
         let Some(directive) = Directive::find(name) else {
             return not_a_directive(name);
         };
@@ -70,7 +74,30 @@ impl Loader {
             let remedy = "'tls-cluster yes' needs 'tls-cert-file', 'tls-key-file' and 'tls-ca-cert-file'";
             return Err(LoadError::Contradiction(remedy));
         }
+        let refused = |reason: String| LoadError::Refused { name: "user".to_owned(), reason };
+        // What a rule means may have been said after it.
+        acl::Acl::new(&self.config).map_err(refused)?;
+        if !self.config.users.is_empty() && !self.config.aclfile.is_empty() {
+            let remedy = "users are in the config file or in the file that 'aclfile' names, not in both";
+            return Err(LoadError::Contradiction(remedy));
+        }
         Ok(self.config)
+    }
+
+    /// `user NAME RULE…`, or all of it in one pair of quotes.
+    fn add_user(&mut self, words: Vec<Vec<u8>>) -> Result<(), LoadError> {
+        let refused =
+            |reason: &str| LoadError::Refused { name: "user".to_owned(), reason: reason.to_owned() };
+        let words = match &words[..] {
+            [line] => split_args(line).ok_or(LoadError::Unbalanced)?,
+            _ => words,
+        };
+        let user = acl::text::configured(&words, acl::all_channels(&self.config)).map_err(|e| refused(&e))?;
+        if self.config.users.iter().any(|known| *known[0] == *user.name) {
+            return Err(refused("Duplicate user found. A user can only be defined once in config files"));
+        }
+        self.config.users.push(words);
+        Ok(())
     }
 
     fn set<W: AsRef<[u8]>>(&mut self, directive: &Directive, words: &[W]) -> Result<(), String> {
@@ -91,18 +118,15 @@ impl Loader {
 /// Directives that did something in an old Redis and nothing since.
 const RETIRED: [&str; 3] = ["list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"];
 
-const NO_ACL: &str = "there is one user, the default one; 'requirepass' sets its password";
 const NO_MASTER: &str = "a Cairn node does not follow a Redis master; the nodes of a Cairn group replicate \
                          by themselves (cluster-enabled)";
 
 /// Directives of Redis that would be dangerous to ignore, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 9] = [
+const UNSUPPORTED: [(&str, &str); 7] = [
     ("replicaof", NO_MASTER),
     ("slaveof", NO_MASTER),
     ("masterauth", NO_MASTER),
     ("masteruser", NO_MASTER),
-    ("aclfile", NO_ACL),
-    ("user", NO_ACL),
     ("loadmodule", "there are no modules; leave the line out"),
     (
         "rename-command",

@@ -32,7 +32,7 @@ pub use values::{
 
 use crate::glob;
 use directive::shown;
-pub(crate) use words::parse_memory;
+pub(crate) use words::{parse_memory, quote};
 
 /// Why CONFIG SET changed nothing. The texts are those of Redis, without the leading `ERR`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

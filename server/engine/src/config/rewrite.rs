@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use cairn_proto::split_args;
 
+use super::words::quote;
 use super::{Config, DIRECTIVES, Directive, DirectiveId};
 
 /// Stands before the first line that a rewrite appended. Redis's words: tools look for them.
@@ -19,16 +20,36 @@ pub fn rewrite(old: &str, config: &Config) -> String {
     let defaults = Config::default();
     for directive in DIRECTIVES {
         for line in (directive.lines)(config, &defaults) {
-            text.put(directive, &line.args, line.keep);
+            text.put(Owner::Directive(directive.id), directive.name, &line.args, line.keep);
         }
     }
+    for words in &config.users {
+        let words: Vec<String> = words.iter().map(|word| plain_or_quoted(word)).collect();
+        text.put(Owner::User, "user", &words.join(" "), true);
+    }
     text.finish()
+}
+
+/// What lines of a file are about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Directive(DirectiveId),
+    User,
+}
+
+/// A word of a `user` line, as it is if it reads back so; the blanks in a selector do, for it is put together again.
+fn plain_or_quoted(word: &[u8]) -> String {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\"'\\".contains(byte);
+    match std::str::from_utf8(word) {
+        Ok(text) if !text.is_empty() && word.iter().all(plain) => text.to_owned(),
+        _ => quote(word),
+    }
 }
 
 struct Text {
     lines: Vec<String>,
     /// Lines that are about a directive and have not been reused yet.
-    old: Vec<(DirectiveId, VecDeque<usize>)>,
+    old: Vec<(Owner, VecDeque<usize>)>,
     signed: bool,
 }
 
@@ -47,28 +68,32 @@ impl Text {
                 continue;
             }
             let name = split_args(line.as_bytes()).and_then(|words| words.into_iter().next());
-            let directive = name.as_deref().and_then(Directive::find);
-            if let Some(directive) = directive {
-                text.lines_of(directive).push_back(at);
+            let is =
+                |word: &str| name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(word.as_bytes()));
+            let owner = match name.as_deref().and_then(Directive::find) {
+                Some(directive) => Some(Owner::Directive(directive.id)),
+                None => is("user").then_some(Owner::User),
+            };
+            if let Some(owner) = owner {
+                text.lines_of(owner).push_back(at);
             }
-            let include = name.is_some_and(|name| name.eq_ignore_ascii_case(b"include"));
-            let known = directive.is_some() || include;
+            let known = owner.is_some() || is("include");
             text.lines.push(if known { line.to_owned() } else { format!("# ??? {line}") });
         }
         text
     }
 
-    fn lines_of(&mut self, directive: &Directive) -> &mut VecDeque<usize> {
-        let at = self.old.iter().position(|(id, _)| *id == directive.id).unwrap_or_else(|| {
-            self.old.push((directive.id, VecDeque::new()));
+    fn lines_of(&mut self, owner: Owner) -> &mut VecDeque<usize> {
+        let at = self.old.iter().position(|(known, _)| *known == owner).unwrap_or_else(|| {
+            self.old.push((owner, VecDeque::new()));
             self.old.len() - 1
         });
         &mut self.old[at].1
     }
 
-    fn put(&mut self, directive: &Directive, args: &str, keep: bool) {
-        let line = format!("{} {args}", directive.name);
-        if let Some(at) = self.lines_of(directive).pop_front() {
+    fn put(&mut self, owner: Owner, name: &str, args: &str, keep: bool) {
+        let line = format!("{name} {args}");
+        if let Some(at) = self.lines_of(owner).pop_front() {
             self.lines[at] = line;
         } else if keep {
             if !self.signed {

@@ -43,7 +43,7 @@ pub(super) fn parse_integer(text: &str) -> Option<i64> {
 }
 
 /// Quotes a value so that `split_args` gives it back, whatever bytes it holds.
-pub(super) fn quote(value: &[u8]) -> String {
+pub(crate) fn quote(value: &[u8]) -> String {
     let mut quoted = String::with_capacity(value.len() + 2);
     quoted.push('"');
     for &byte in value {

@@ -149,6 +149,8 @@ pub struct Snapshot {
     pub taken_at_ms: i64,
     /// Changes that this snapshot makes durable.
     pub dirty: u64,
+    /// The users, as text, if they are part of the replicated state.
+    pub users: Option<String>,
     /// What the keys' usage words mean.
     pub usage: evict::UsagePolicy,
 }
@@ -157,7 +159,7 @@ impl Snapshot {
     /// Of databases that are in no keyspace (tests, tools).
     pub fn of(dbs: Vec<Db>) -> Self {
         let usage = evict::UsagePolicy::new(MaxmemoryPolicy::Noeviction);
-        Self { dbs, seq: 0, taken_at_ms: 0, dirty: 0, usage }
+        Self { dbs, seq: 0, taken_at_ms: 0, dirty: 0, users: None, usage }
     }
 }
 
@@ -553,7 +555,14 @@ impl Keyspace {
         if !self.is_in_snapshot() {
             self.snapshot_cost.begin();
         }
-        Snapshot { dbs: self.dbs.clone(), seq, taken_at_ms: self.now_ms, dirty, usage: self.usage }
+        Snapshot {
+            dbs: self.dbs.clone(),
+            seq,
+            taken_at_ms: self.now_ms,
+            dirty,
+            users: None,
+            usage: self.usage,
+        }
     }
 
     /// Takes over the databases of another keyspace (after a reload).

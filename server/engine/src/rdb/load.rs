@@ -5,7 +5,7 @@ use super::decode;
 use super::error::{LoadError, Problem, RestoreError};
 use super::format::{MAGIC, VERSION_CHECKSUM, VERSIONS, opcode};
 use super::reader::{Reader, Text};
-use super::{AUX_EMPTY_KEYS, AUX_FUNCTION, AUX_SEQ, AUX_TIME, Aux, crc64};
+use super::{AUX_EMPTY_KEYS, AUX_FUNCTION, AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64};
 use crate::config::Config;
 use crate::ds::{HashSeed, Key};
 use crate::keyspace::evict::{LFU_INIT, LRU_CLOCK_MAX};
@@ -193,6 +193,7 @@ impl File<'_> {
                 // Without it time could run behind what has expired already.
                 Err(_) => return Err(Problem::Content("the snapshot's time is not a number")),
             },
+            AUX_USERS => aux.users = Some(value),
             "ctime" => aux.created_at_s = value.parse().unwrap_or(0),
             "used-mem" => aux.used_memory = value.parse().unwrap_or(0),
             _ => aux.other.push((name, value)),

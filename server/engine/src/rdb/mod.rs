@@ -55,6 +55,8 @@ pub struct Aux {
     /// Unix seconds; 0 when saving: those of the snapshot.
     pub created_at_s: i64,
     pub used_memory: u64,
+    /// The users, if they are part of the replicated state; saving writes the snapshot's.
+    pub users: Option<String>,
     /// All other fields in the file's order. Loading adds [`AUX_FUNCTION`] and [`AUX_EMPTY_KEYS`], which are never
     /// written.
     pub other: Vec<(String, String)>,
@@ -67,5 +69,7 @@ pub const AUX_EMPTY_KEYS: &str = "%empty-keys-skipped";
 
 /// The AUX field of [`Aux::seq`].
 const AUX_SEQ: &str = "cairn-seq";
+/// The AUX field of [`Aux::users`].
+const AUX_USERS: &str = "cairn-acl";
 /// The AUX field of [`Aux::taken_at_ms`].
 const AUX_TIME: &str = "cairn-time-ms";

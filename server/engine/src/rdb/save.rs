@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use super::encode::{kind_of, put_value};
 use super::format::{MAGIC, VERSION, VERSION_FIELD_TIMES, opcode};
 use super::writer::Writer;
-use super::{AUX_SEQ, AUX_TIME, Aux, crc64};
+use super::{AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64};
 use crate::keyspace::evict::UsagePolicy;
 use crate::keyspace::{Db, Snapshot};
 use crate::value::Value;
 
 /// The AUX fields that [`save`] writes by itself, in this order.
-const OWN_FIELDS: [&str; 7] = ["redis-ver", "redis-bits", "ctime", "used-mem", AUX_SEQ, AUX_TIME, "aof-base"];
+const OWN_FIELDS: [&str; 8] =
+    ["redis-ver", "redis-bits", "ctime", "used-mem", AUX_SEQ, AUX_TIME, AUX_USERS, "aof-base"];
 
 /// Writes the snapshot as an RDB file. `compress` is `rdbcompression`. What has been written is let go of at once, so that
 /// the state that goes on meanwhile need not be copied for it any longer. Several pages of buffer and the largest
@@ -78,6 +79,9 @@ fn put_aux(writer: &mut Writer<'_>, aux: &Aux, snapshot: &Snapshot) {
     if let Some(seq) = aux.seq {
         put(AUX_SEQ, &seq.to_string());
         put(AUX_TIME, &snapshot.taken_at_ms.to_string());
+    }
+    if let Some(users) = &snapshot.users {
+        put(AUX_USERS, users);
     }
     put("aof-base", "0");
     for (name, value) in &aux.other {

@@ -1,16 +1,20 @@
-//! HELLO and AUTH. There is one user, `default`, whose password is `requirepass`.
+//! HELLO and AUTH. Without a name the user is `default`, whose password is `requirepass`.
 
 use cairn_proto::Resp;
 
 use crate::REDIS_VERSION;
+use crate::acl::DEFAULT;
 use crate::args::{Args, parse_i64};
+use crate::client::{BlockedOn, TimeoutReply};
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::commands::server::replication::mode;
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::host::LogLevel;
 
-const WRONG_PASSWORD: CommandError =
-    CommandError::new("WRONGPASS invalid username-password pair or user is disabled.");
+const WRONG_PASSWORD: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+/// Bytes of a name in the log.
+const LOGGED_BYTES_MAX: usize = 64;
 
 const FLAGS: &[Flag] =
     &[Flag::NoScript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy];
@@ -28,34 +32,37 @@ pub(super) static AUTH: Command = Command {
 };
 
 fn auth(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    match args.from(1) {
-        [_] if cx.shared.config.requirepass.is_empty() => {
+    let logged_in = match args.from(1) {
+        [_] if cx.shared.acl.default_needs_no_password() => {
             return Err(
                 "ERR AUTH <password> called without any password configured for the default user. Are you \
                         sure your configuration is correct?"
                     .into(),
             );
         }
-        [password] => log_in(cx, b"default", password)?,
+        [password] => log_in(cx, DEFAULT, password)?,
         [user, password] => log_in(cx, user, password)?,
         _ => return Err(CommandError::Syntax),
+    };
+    if logged_in {
+        cx.reply.ok();
     }
-    cx.reply.ok();
     Ok(())
 }
 
-fn log_in(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> CommandResult {
-    let wanted = cx.shared.config.requirepass.as_bytes();
-    if user != b"default" || !(wanted.is_empty() || same_secret(wanted, password)) {
-        return Err(WRONG_PASSWORD);
+/// True when the client is that user now; false when it is going to be told that it is not.
+fn log_in(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> CommandResult<bool> {
+    let Err(delay_ms) = cx.authenticate(user, password) else { return Ok(true) };
+    let shown = user[..user.len().min(LOGGED_BYTES_MAX)].escape_ascii();
+    let text = format!("failed log-in as user '{shown}' from {}", cx.client.info.address);
+    cx.host.log(LogLevel::Warning, &text);
+    if delay_ms == 0 || !cx.may_block() || cx.mode.busy {
+        return Err(WRONG_PASSWORD.into());
     }
-    cx.client.authenticated = true;
-    Ok(())
-}
-
-/// Compares without telling by the time taken how much of it was right.
-fn same_secret(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (x, y)| differ | (x ^ y)) == 0
+    // Whoever guesses is made to wait, and with them their connection.
+    crate::dispatch::count_error(cx, WRONG_PASSWORD.as_bytes());
+    cx.block(BlockedOn::Penalty, Some(cx.now_ms() + delay_ms), TimeoutReply::Error(WRONG_PASSWORD));
+    Ok(false)
 }
 
 pub(super) static HELLO: Command = Command {
@@ -96,10 +103,12 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             ));
         }
     }
-    if let Some((user, password)) = credentials {
-        log_in(cx, user, password)?;
+    if let Some((user, password)) = credentials
+        && !log_in(cx, user, password)?
+    {
+        return Ok(());
     }
-    if cx.client.must_authenticate(&cx.shared.config) {
+    if cx.client.must_authenticate(&cx.shared.acl) {
         return Err("NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
                     AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \
                     version at the same time"

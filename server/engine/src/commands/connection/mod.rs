@@ -7,12 +7,13 @@ mod client;
 
 use cairn_proto::Resp;
 
+use crate::acl::DEFAULT;
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
 use crate::error::CommandResult;
 
-pub(crate) use client::describe;
+pub(crate) use client::{describe, describe_own};
 
 pub(super) const COMMANDS: &[&Command] =
     &[&auth::AUTH, &client::CLIENT, &ECHO, &auth::HELLO, &PING, &QUIT, &RESET, &SELECT];
@@ -101,7 +102,8 @@ fn reset(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     cx.reply.resp = Resp::V2;
     // The name of the library stays: it is still the one at the other end.
     cx.client.name.clear();
-    cx.client.authenticated = cx.shared.config.requirepass.is_empty();
+    cx.client.login = cx.shared.acl.login(DEFAULT);
+    cx.client.authenticated = cx.shared.acl.default_is_open();
     cx.client.reply_mode = Default::default();
     cx.client.no_evict = false;
     cx.client.no_touch = false;

@@ -3,6 +3,7 @@
 use cairn_proto::ReplyWriter;
 
 use super::syntax::{self, Argument, Kind};
+use crate::acl::category;
 use crate::args::Args;
 use crate::command::{Begin, COMMAND, Category, Command, Entry, Find, Flag, Group, KeyAccess, Keys, table};
 use crate::context::Context;
@@ -48,14 +49,7 @@ fn top_level(cx: &Context<'_>) -> Vec<&'static Entry> {
 
 /// A command by its name, `config|get` for a subcommand.
 fn by_name(cx: &Context<'_>, name: &[u8]) -> Option<&'static Entry> {
-    named(name).filter(|entry| !cx.hides(entry))
-}
-
-fn named(name: &[u8]) -> Option<&'static Entry> {
-    match name.iter().position(|&byte| byte == b'|') {
-        Some(bar) => table().find_sub(table().find(&name[..bar])?, &name[bar + 1..]),
-        None => table().find(name),
-    }
+    table().find_full(name).filter(|entry| !cx.hides(entry))
 }
 
 fn subcommands(entry: &'static Entry) -> impl ExactSizeIterator<Item = &'static Entry> {
@@ -117,7 +111,7 @@ fn describe(reply: &mut ReplyWriter, entry: &'static Entry) {
     reply.int(first);
     reply.int(last);
     reply.int(step);
-    let categories: Vec<String> = categories(entry).into_iter().map(|name| format!("@{name}")).collect();
+    let categories: Vec<String> = category::of(entry).into_iter().map(|name| format!("@{name}")).collect();
     statuses(reply, &categories);
     reply.set(entry.spec.tips.len());
     for tip in entry.spec.tips {
@@ -170,42 +164,6 @@ const SHOWN_FLAGS: [(Flag, &str); 19] = [
 
 fn flag_names(entry: &Entry) -> Vec<&'static str> {
     SHOWN_FLAGS.iter().filter(|(flag, _)| entry.flags.has(*flag)).map(|(_, name)| *name).collect()
-}
-
-/// The categories of access control, in Redis's order: from the flags, the group and what is declared.
-fn categories(entry: &Entry) -> Vec<&'static str> {
-    let Entry { spec, flags, .. } = entry;
-    let declared = |category: Category| spec.categories.contains(&category);
-    // A mere container has no type; and who asks PUBSUB for help is not listening.
-    let of_group = |group: Group| spec.group == group && spec.subcommands.is_empty();
-    let elsewhere = declared(Category::Connection) || declared(Category::List);
-    let generic = of_group(Group::Generic) && !elsewhere;
-    let admin = flags.has(Flag::Admin) || declared(Category::Admin);
-    let scripting = of_group(Group::Scripting) || declared(Category::Scripting);
-    let all = [
-        ("keyspace", generic || declared(Category::Keyspace)),
-        ("read", flags.has(Flag::ReadOnly) && !scripting),
-        ("write", flags.has(Flag::Write)),
-        ("set", of_group(Group::Set) || declared(Category::Set)),
-        ("sortedset", of_group(Group::SortedSet) || declared(Category::SortedSet)),
-        ("list", of_group(Group::List) || declared(Category::List)),
-        ("hash", of_group(Group::Hash)),
-        ("string", of_group(Group::String)),
-        ("bitmap", of_group(Group::Bitmap)),
-        ("hyperloglog", of_group(Group::HyperLogLog)),
-        ("geo", of_group(Group::Geo)),
-        ("stream", of_group(Group::Stream)),
-        ("pubsub", flags.has(Flag::PubSub)),
-        ("admin", admin),
-        ("fast", flags.has(Flag::Fast)),
-        ("slow", !flags.has(Flag::Fast)),
-        ("blocking", flags.has(Flag::Blocking)),
-        ("dangerous", admin || declared(Category::Dangerous)),
-        ("connection", of_group(Group::Connection) || declared(Category::Connection)),
-        ("transaction", of_group(Group::Transactions) || declared(Category::Transaction)),
-        ("scripting", scripting),
-    ];
-    all.into_iter().filter(|&(_, is)| is).map(|(name, _)| name).collect()
 }
 
 /// First key, last key and step, as clients from before key specifications know them: of plain ranges that follow
@@ -418,7 +376,7 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         [] => Box::new(|_| true),
         [word, by, _] if is(word, "filterby") && is(by, "module") => Box::new(|_| false),
         [word, by, category] if is(word, "filterby") && is(by, "aclcat") => {
-            Box::new(move |entry| categories(entry).iter().any(|known| is(category, known)))
+            Box::new(move |entry| category::of(entry).iter().any(|known| is(category, known)))
         }
         [word, by, pattern] if is(word, "filterby") && is(by, "pattern") => {
             Box::new(move |entry| glob::matches(pattern, entry.full_name.as_bytes(), true))
@@ -523,8 +481,8 @@ mod tests {
             ("role", "admin fast dangerous"),
             ("multi", "fast transaction"),
         ] {
-            let entry = named(name.as_bytes()).unwrap();
-            assert_eq!(categories(entry).join(" "), expected, "{name}");
+            let entry = table().find_full(name.as_bytes()).unwrap();
+            assert_eq!(category::of(entry).join(" "), expected, "{name}");
         }
     }
 

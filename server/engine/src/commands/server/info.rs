@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt::{Display, Write};
 
 use super::replication;
+use crate::acl::log::Reason;
 use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn};
 use crate::command::{COMMAND, Category, Command, Flag, Group, table};
@@ -374,17 +375,12 @@ fn stats(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     );
     text.field("client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     text.field("client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
-    text.constants(
-        &[
-            "reply_buffer_shrinks",
-            "reply_buffer_expands",
-            "acl_access_denied_auth",
-            "acl_access_denied_cmd",
-            "acl_access_denied_key",
-            "acl_access_denied_channel",
-        ],
-        0,
-    );
+    text.constants(&["reply_buffer_shrinks", "reply_buffer_expands"], 0);
+    for (what, reason) in
+        [("auth", Reason::Auth), ("cmd", Reason::Command), ("key", Reason::Key), ("channel", Reason::Channel)]
+    {
+        text.field(&format!("acl_access_denied_{what}"), cx.shared.acl.refused(reason));
+    }
 }
 
 fn cpu(text: &mut Text, _cx: &Context<'_>, facts: &Facts) {

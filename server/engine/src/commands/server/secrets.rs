@@ -21,6 +21,7 @@ pub(super) fn shown<'a>(command: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
                 at += 1;
             }
         }
+        "acl|setuser" => shown[2..].fill(REDACTED),
         "config|set" => {
             for at in (2..shown.len().saturating_sub(1)).step_by(2) {
                 if args.is(at, "requirepass") || args.is(at, "cluster-secret") {
@@ -47,6 +48,7 @@ mod tests {
             ("hello 3 auth u", "hello 3 auth u"),
             ("config set port 1 requirepass x", "config set port 1 requirepass (redacted)"),
             ("config set cluster-secret x", "config set cluster-secret (redacted)"),
+            ("acl setuser u >p", "acl setuser (redacted) (redacted)"),
             ("get k", "get k"),
         ] {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();

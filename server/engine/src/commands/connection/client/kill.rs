@@ -2,6 +2,7 @@
 
 use super::list::parse_class;
 use super::{ADMIN_FLAGS, SUBCOMMAND};
+use crate::acl::Acl;
 use crate::args::Args;
 use crate::client::{ClientClass, ClientState};
 use crate::command::Command;
@@ -27,6 +28,7 @@ struct Filter<'a> {
     id: Option<u64>,
     /// `Some(None)`: a class without members.
     class: Option<Option<ClientClass>>,
+    user: Option<&'a [u8]>,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
     spare_own: bool,
@@ -34,7 +36,7 @@ struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    fn parse(args: Args<'a>) -> CommandResult<Self> {
+    fn parse(args: Args<'a>, acl: &Acl) -> CommandResult<Self> {
         if let [address] = args.from(2) {
             return Ok(Self { address: Some(address), ..Self::default() });
         }
@@ -53,9 +55,10 @@ impl<'a> Filter<'a> {
             } else if is("laddr") {
                 filter.local_address = Some(value);
             } else if is("user") {
-                if value != b"default" {
+                if acl.get(value).is_none() {
                     return Err(CommandError::Bytes([b"ERR No such user '", value, b"'"].concat()));
                 }
+                filter.user = Some(value);
             } else if is("skipme") && value.eq_ignore_ascii_case(b"yes") {
                 filter.spare_own = true;
             } else if is("skipme") && value.eq_ignore_ascii_case(b"no") {
@@ -73,6 +76,7 @@ impl<'a> Filter<'a> {
     fn fits(&self, client: &ClientState, now_ms: i64) -> bool {
         self.id.is_none_or(|id| id == client.id)
             && self.class.is_none_or(|class| class == Some(client.class()))
+            && self.user.is_none_or(|user| user == client.login.name())
             && self.address.is_none_or(|address| address == client.info.address.as_bytes())
             && self.local_address.is_none_or(|address| address == client.info.local_address.as_bytes())
             && (now_ms - client.connected_at_ms) / 1000 >= self.min_age_s
@@ -81,7 +85,7 @@ impl<'a> Filter<'a> {
 }
 
 fn kill(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let filter = Filter::parse(args)?;
+    let filter = Filter::parse(args, &cx.shared.acl)?;
     let now_ms = cx.now_ms();
     let others: Vec<usize> = cx
         .shared

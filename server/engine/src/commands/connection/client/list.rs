@@ -111,7 +111,8 @@ fn describe_by_id(cx: &mut Context<'_>, id: u64) -> Option<String> {
     Some(describe(cx.shared.client(slot)?, now_ms, 0))
 }
 
-fn describe_own(cx: &Context<'_>) -> String {
+/// The line of CLIENT LIST, without its end, of the client whose command runs.
+pub(crate) fn describe_own(cx: &Context<'_>) -> String {
     let argv_bytes = cx.args.iter().map(|arg| arg.len()).sum();
     line(cx.client, cx.reply, cx.now_ms(), argv_bytes)
 }
@@ -164,7 +165,7 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
         client.query_buffer_free,
         if unread > 0 { "rw" } else { "r" },
         client.last_command.map_or("NULL", |command| &command.full_name),
-        client.user,
+        text(client.login.name()),
         if reply.resp == Resp::V3 { 3 } else { 2 },
         text(&client.library_name),
         text(&client.library_version),

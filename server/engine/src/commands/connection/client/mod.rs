@@ -14,7 +14,7 @@ use crate::shared::Pause;
 
 use super::ALWAYS;
 
-pub(crate) use list::describe;
+pub(crate) use list::{describe, describe_own};
 
 pub(super) static CLIENT: Command = Command {
     name: "client",
@@ -303,7 +303,7 @@ fn may_be_unblocked(cx: &mut Context<'_>, slot: usize) -> bool {
     client.state.blocked.as_ref().is_some_and(|blocked| match blocked.on {
         BlockedOn::Keys { .. } | BlockedOn::Replicas(_) => true,
         BlockedOn::Host => matches!(blocked.command.full_name.as_str(), "wait" | "waitaof"),
-        BlockedOn::Pause => false,
+        BlockedOn::Pause | BlockedOn::Penalty => false,
     })
 }
 
