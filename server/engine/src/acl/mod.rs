@@ -323,6 +323,12 @@ impl Context<'_> {
         CommandError::Bytes([b"NOPERM ", &*text].concat())
     }
 
+    /// May the client run the command of this context and, with the permissions that allow it, read every key?
+    pub(crate) fn may_read_all_keys(&self) -> bool {
+        let user = self.shared.acl.user(&self.client.login);
+        self.mode.applying || user.is_some_and(|user| user.check_reading_all(self.command, self.args))
+    }
+
     fn note_refusal(&mut self, refusal: Refusal) {
         let client = crate::commands::connection::describe_own(self);
         let len_max = usize::try_from(self.shared.config.acllog_max_len).unwrap_or(usize::MAX);

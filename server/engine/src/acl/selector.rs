@@ -68,18 +68,9 @@ pub struct KeysOf {
 impl KeysOf {
     fn of(&mut self, entry: &Entry, args: Args<'_>) -> &[(usize, Access)] {
         self.found.get_or_insert_with(|| {
-            let variable = entry.spec.key_access.map(|access| access(args));
-            let mut keys = Vec::new();
-            let mut positions = Vec::new();
-            for spec in entry.spec.keys.iter().filter(|spec| spec.are_keys()) {
-                positions.clear();
-                // Keys that cannot be told apart here make the handler fail on the same arguments.
-                if spec.positions(args, &mut positions) {
-                    let access = Access::of(variable.as_ref().unwrap_or(&spec.access));
-                    keys.extend(positions.iter().map(|&at| (at, access)));
-                }
-            }
-            keys
+            // Keys that cannot be told apart here make the handler fail on the same arguments.
+            let keys = entry.keys_with_access(args).unwrap_or_default();
+            keys.into_iter().map(|(at, access)| (at, Access::of(&access))).collect()
         })
     }
 }

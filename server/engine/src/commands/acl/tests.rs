@@ -306,3 +306,18 @@ fn a_user_who_is_not_known_yet_may_do_nothing() {
     server.run(admin, "ACL SETUSER u on +ping");
     assert_eq!(server.run(client, "PING"), "+PONG\r\n");
 }
+
+#[test]
+fn sort_by_other_keys_takes_the_right_to_read_them_all() {
+    let mut server = TestEngine::new();
+    let admin = server.connect(Resp::V2);
+    let client = client_as(&mut server, admin, "+sort ~l");
+    assert_eq!(server.run(client, "SORT l BY nosort"), "*0\r\n");
+    for option in ["BY", "GET"] {
+        let refused = format!("-ERR {option} option of SORT denied due to insufficient ACL permissions.\r\n");
+        assert_eq!(server.run(client, &format!("SORT l {option} w_*")), refused);
+    }
+    assert_eq!(server.run(client, "SORT l STORE m"), "-NOPERM No permissions to access a key\r\n");
+    server.run(admin, "ACL SETUSER u %R~*");
+    assert_eq!(server.run(client, "SORT l BY w_* GET x_*"), "*0\r\n");
+}

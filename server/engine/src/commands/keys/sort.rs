@@ -88,7 +88,7 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: Args<'a>, may_store: bool, in_cluster: bool) -> CommandResult<Self> {
+    fn parse(args: Args<'a>, may_store: bool, in_cluster: bool, reads_all: bool) -> CommandResult<Self> {
         let mut options = Self::default();
         let mut i = 2;
         while i < args.len() {
@@ -111,12 +111,17 @@ impl<'a> Options<'a> {
                     options.keep_order = true;
                 } else if in_cluster {
                     return Err("ERR BY option of SORT denied in Cluster mode.".into());
+                } else if !reads_all {
+                    return Err("ERR BY option of SORT denied due to insufficient ACL permissions.".into());
                 }
                 options.by = Some(Pattern::parse(pattern));
                 i += 1;
             } else if args.is(i, "GET") && left >= 1 {
                 if in_cluster {
                     return Err("ERR GET option of SORT denied in Cluster mode.".into());
+                }
+                if !reads_all {
+                    return Err("ERR GET option of SORT denied due to insufficient ACL permissions.".into());
                 }
                 options.get.push(Pattern::parse(args.at(i + 1)));
                 i += 1;
@@ -260,7 +265,7 @@ fn compare_elements(a: &Elem<'_>, b: &Elem<'_>) -> Ordering {
 }
 
 fn sort(cx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> CommandResult {
-    let options = Options::parse(args, may_store, is_redis_cluster(cx.host))?;
+    let options = Options::parse(args, may_store, is_redis_cluster(cx.host), cx.may_read_all_keys())?;
     // A clone shares the elements, and keeps them while keys that have expired go.
     let source = cx.keys.get(args.at(1)).cloned();
     let elements = match &source {

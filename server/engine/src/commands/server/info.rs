@@ -379,7 +379,7 @@ fn stats(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     for (what, reason) in
         [("auth", Reason::Auth), ("cmd", Reason::Command), ("key", Reason::Key), ("channel", Reason::Channel)]
     {
-        text.field(&format!("acl_access_denied_{what}"), cx.shared.acl.refused(reason));
+        text.field(format!("acl_access_denied_{what}"), cx.shared.acl.refused(reason));
     }
 }
 
