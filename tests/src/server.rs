@@ -38,7 +38,10 @@ impl Server {
         let source = match () {
             () if version.contains("v=7.0.") => Source::Redis70,
             () if version.contains("v=7.2.") => Source::Redis72,
-            () => bail!("golden scripts are for redis-server 7.0 or 7.2; set REDIS_SERVER_BIN: {version}"),
+            () if version.contains("v=8.0.") => Source::Redis80,
+            () => {
+                bail!("golden scripts are for redis-server 7.0, 7.2 or 8.0; set REDIS_SERVER_BIN: {version}")
+            }
         };
         Ok((Server::start(&binary, &[&["--appendonly", "no"], extra].concat())?, source))
     }

@@ -16,12 +16,13 @@ const REPLY_LIMIT: Duration = Duration::from_secs(10);
 /// How many rounds of a repeated command are under way at a time.
 const REPEAT_PIPELINE: usize = 100;
 
-/// Who answers. Redis 7.0 is the source of all expectations but those tagged `[7.2]`, which come from Redis 7.2,
-/// and those tagged `[cairn]`.
+/// Who answers. Redis 7.0 is the source of all expectations but those tagged `[7.2]` or `[8.0]`, which come from that
+/// version, and those tagged `[cairn]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Redis70,
     Redis72,
+    Redis80,
     Cairn,
 }
 
@@ -30,7 +31,8 @@ impl Source {
     fn compares(self, block: Source) -> bool {
         match self {
             Source::Redis70 => block == Source::Redis70,
-            Source::Redis72 => block != Source::Cairn,
+            Source::Redis72 => matches!(block, Source::Redis70 | Source::Redis72),
+            Source::Redis80 => block != Source::Cairn,
             Source::Cairn => true,
         }
     }
@@ -150,6 +152,9 @@ struct Player<'a> {
     variables: Variables,
     blocked: BTreeSet<String>,
     clients: BTreeSet<String>,
+    /// That of the block's first command, and whether another one has another.
+    block_source: Option<Source>,
+    mixed: bool,
     played: Played,
 }
 
@@ -162,6 +167,8 @@ impl<'a> Player<'a> {
             variables: BTreeMap::new(),
             blocked: BTreeSet::new(),
             clients: BTreeSet::new(),
+            block_source: None,
+            mixed: false,
             played: Played::default(),
         };
         goldenscript::generate(&mut player, script).with_context(|| format!("{protocol:?}"))?;
@@ -318,22 +325,22 @@ impl goldenscript::Runner for Player<'_> {
 
     fn start_block(&mut self, _: &Block) -> Result<String, Box<dyn Error>> {
         self.played.sources.push(Source::Redis70);
+        (self.block_source, self.mixed) = (None, false);
         Ok(String::new())
     }
 
     fn run(&mut self, command: &Command, context: &Context) -> Result<String, Box<dyn Error>> {
         let tags = Tags::parse(&context.tags).map_err(|e| e.to_string())?;
-        if tags.source != Source::Redis70 {
-            *self.played.sources.last_mut().expect("commands are in blocks") = tags.source;
-        }
+        *self.played.sources.last_mut().expect("commands are in blocks") = tags.source;
+        self.mixed |= *self.block_source.get_or_insert(tags.source) != tags.source;
         let answer = self.step(command, context).map_err(|e| format!("{e:#}"))?;
         self.played.answers.push(answer);
         Ok(String::new())
     }
 
-    fn end_block(&mut self, block: &Block) -> Result<String, Box<dyn Error>> {
-        if self.played.sources.last() != Some(&Source::Redis70) && block.commands.len() > 1 {
-            return Err("a command tagged [7.2] or [cairn] needs a block of its own".into());
+    fn end_block(&mut self, _: &Block) -> Result<String, Box<dyn Error>> {
+        if self.mixed {
+            return Err("commands tagged [7.2], [8.0] or [cairn] need a block of their own".into());
         }
         Ok(String::new())
     }
@@ -434,10 +441,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tagged_command_stands_alone() {
+    fn a_block_has_one_source() {
         let (_dir, path) = script("[7.2] > GET k\n> GET k\n---\nnil\nnil\n");
         let error = check(&path, &mut InProcess::new(), Source::Cairn, &[]).unwrap_err();
-        assert!(format!("{error:#}").contains("a block of its own"), "{error:#}");
+        assert!(format!("{error:#}").contains("a block of their own"), "{error:#}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Tags {
     pub repeat: Option<usize>,
     pub blocks: bool,
     pub no_reply: bool,
-    /// `[7.2]`: as Redis 7.2 answers, `[cairn]`: a behaviour of our own, else as Redis 7.0.
+    /// `[7.2]`, `[8.0]`: as that version of Redis answers, `[cairn]`: a behaviour of our own, else as Redis 7.0.
     pub source: Source,
 }
 
@@ -49,13 +49,14 @@ impl Tags {
                 ("blocks", "") => tags.blocks = true,
                 ("noreply", "") => tags.no_reply = true,
                 ("7.2", "") => tags.source = Source::Redis72,
+                ("8.0", "") => tags.source = Source::Redis80,
                 ("cairn", "") => tags.source = Source::Cairn,
                 ("field", name) if !name.is_empty() => tags.fields.push(name.into()),
                 ("save", name) if !name.is_empty() => tags.save = Some(name.into()),
                 ("repeat", count) => tags.repeat = Some(count.parse()?),
                 _ => bail!(
                     "unknown tag [{word}]; there are sorted, pairs, approx, type, mask, field/NAME, save/NAME, \
-                     repeat/N, blocks, noreply, 7.2, cairn (tests/README.md)"
+                     repeat/N, blocks, noreply, 7.2, 8.0, cairn (tests/README.md)"
                 ),
             }
         }
