@@ -101,6 +101,7 @@ const OF_THE_NODE: &[(&str, &str, &str)] = &[
     ("server/config", "CONFIG RESETSTAT", "keys are looked up by the leader"),
     ("server/info", "field/connected_slaves", "it is a replica, and its keys go when it hears of FLUSHALL"),
     ("server/info", "field/keyspace_hits", "keys are looked up by the leader"),
+    ("server/latency", "LATENCY HISTOGRAM set", "SET and GET are the leader's to time"),
     ("server/replicaof", "NO ONE", "it follows the leader"),
     ("server/role", "ROLE x", "it is a replica"),
     ("server/save", "DEBUG RELOAD", "a cluster's snapshots wait for the log: DEBUG RELOAD wants NOSAVE"),

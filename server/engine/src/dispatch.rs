@@ -12,6 +12,7 @@ use crate::error::{CommandError, CommandResult};
 use crate::host::LogLevel;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::fields::Expired;
+use crate::latency::Event;
 use crate::notify::Class;
 
 /// Bytes of the arguments repeated in the error for an unknown command.
@@ -296,6 +297,10 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
     by_command.failed += u64::from(result.is_err());
     if cx.shared.config.latency_tracking {
         by_command.latency.record(elapsed_us);
+    }
+    if cx.shared.config.latency_monitor_threshold > 0 {
+        let fast = cx.command.flags.has(Flag::Fast);
+        cx.shared.note_latency(if fast { Event::FastCommand } else { Event::Command }, elapsed_us);
     }
     let threshold_us = cx.shared.config.slowlog_log_slower_than;
     if threshold_us >= 0 && elapsed_us >= threshold_us as u64 && !cx.command.flags.has(Flag::SkipSlowlog) {

@@ -18,6 +18,7 @@ use crate::effects::{self, Batch, BatchError, Effects};
 use crate::host::Host;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::{Db, Keyspace, Snapshot, Trash};
+use crate::latency::Monitor;
 use crate::rng::Rng;
 use crate::scripting::Interpreter;
 use crate::shared::{Blocking, Pause, PubSub, Shared, SlowLog, Stats};
@@ -76,6 +77,7 @@ impl Engine {
             touched: Vec::new(),
             stats: Stats::new(),
             slow_log: SlowLog::default(),
+            latency: Monitor::default(),
             write_refusal: None,
             config_unsettled: false,
             running_script: None,

@@ -13,6 +13,7 @@
 use crate::config::MaxmemoryPolicy;
 use crate::context::Context;
 use crate::keyspace::ELEMENT_SAMPLES;
+use crate::latency::Event;
 use crate::notify::Class;
 
 /// Keys evicted between two looks at the clock.
@@ -53,6 +54,8 @@ pub(crate) fn go_on(cx: &mut Context<'_>, budget_us: u64) -> bool {
         }
     };
     cx.keys.select(home);
+    let spent_us = cx.host.monotonic_us().saturating_sub(started_us);
+    cx.shared.note_latency(Event::EvictionCycle, spent_us);
     has_room
 }
 

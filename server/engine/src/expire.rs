@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::dispatch::{expire_fields, expire_if_due};
+use crate::latency::Event;
 
 /// Keys looked at between two looks at the clock, at `active-expire-effort` 1. More than Redis's 20, because a walk
 /// goes from leaf to leaf of the table, and the rest of a leaf costs little.
@@ -53,6 +54,7 @@ pub(crate) fn cycle(cx: &mut Context<'_>, budget_us: u64) {
     }
     cx.keys.select(home);
     let spent_us = cx.host.monotonic_us().saturating_sub(started_us);
+    cx.shared.note_latency(Event::ExpireCycle, spent_us);
     cx.keys.expire_spent_us += spent_us;
     cx.shared.stats.expire_cycle_cpu_ms = cx.keys.expire_spent_us / 1000;
 }

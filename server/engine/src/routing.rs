@@ -116,7 +116,8 @@ mod tests {
         sentinel|get-master-addr-by-name sentinel|help sentinel|master sentinel|masters sentinel|myid \
         sentinel|replicas sentinel|sentinels sentinel|slaves shutdown slowlog slowlog|get slowlog|help \
         slowlog|len slowlog|reset time xgroup xgroup|help xinfo xinfo|help \
-        module module|help module|list module|load module|loadex module|unload pfselftest psync replconf replicaof \
+        latency latency|doctor latency|graph latency|help latency|histogram latency|history \
+        latency|latest latency|reset module module|help module|list module|load module|loadex module|unload pfselftest psync replconf replicaof \
         slaveof sync";
 
     /// Writes, scripts, transactions, messages, waiting.

@@ -16,7 +16,7 @@ use crate::error::CommandError;
 use crate::host::Host;
 use crate::keyspace::Db;
 use crate::keyspace::dirty::DirtyKeys;
-use crate::latency::Histogram;
+use crate::latency::{Event, Histogram, Monitor};
 use crate::rng::Rng;
 
 /// Error codes counted in INFO errorstats; past it new codes are not added (a script can invent them).
@@ -46,6 +46,8 @@ pub struct Shared {
     pub touched: Vec<Slot>,
     pub stats: Stats,
     pub slow_log: SlowLog,
+    /// What took longer than `latency-monitor-threshold`.
+    pub latency: Monitor,
     /// Set by the host while writes cannot be made durable: every write is refused with it.
     pub write_refusal: Option<CommandError>,
     /// The host is putting a CONFIG SET into effect that it may have to take back.
@@ -397,6 +399,12 @@ impl Shared {
     /// Unix microseconds when the host's monotonic clock showed `clock_us`, in this turn.
     pub fn us_at(&self, clock_us: u64) -> i64 {
         self.now_ms * 1000 + clock_us.saturating_sub(self.turn_us) as i64
+    }
+
+    /// Something has taken so long: kept for LATENCY if that is too long.
+    pub fn note_latency(&mut self, event: Event, microseconds: u64) {
+        let threshold_ms = self.config.latency_monitor_threshold;
+        self.latency.note(event, threshold_ms, microseconds, self.now_ms / 1000);
     }
 
     /// At the end of a unit: what was written to other clients waits for the unit, which may have logged more since.

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use cairn_engine::config::AppendFsync;
 use cairn_engine::engine::PREFETCH_MAX;
+use cairn_engine::latency::Event as SlowEvent;
 use cairn_engine::shared::Shared;
 use cairn_engine::{Args, ClientInfo, Slot};
 use cairn_proto::{Decoded, Limits, RequestDecoder, encode_request, recycle};
@@ -669,13 +671,25 @@ impl Executor {
         let effort = self.engine.shared.config.active_expire_effort as u64;
         self.engine.cron(&mut self.host, EXPIRE_US_PER_CRON * (4 + effort) / 5 * 10 / hz);
         self.sample_traffic();
+        let syncs = self.shared.borrow().facts.log_syncs;
         self.refresh_facts();
+        self.note_slow_sync(syncs);
         if self.cron_count.is_multiple_of(hz) {
             self.every_second();
         }
         // A listener that failed for want of file descriptors is looked at again.
         for (_, token, _) in &self.listeners {
             token.list();
+        }
+    }
+
+    /// Tells LATENCY of the last sync of the log, if there was one since there were `syncs`.
+    fn note_slow_sync(&mut self, syncs: u64) {
+        let facts = &self.shared.borrow().facts;
+        if facts.log_syncs != syncs {
+            let always = self.engine.shared.config.appendfsync == AppendFsync::Always;
+            let event = if always { SlowEvent::LogSyncAlways } else { SlowEvent::LogSync };
+            self.engine.shared.note_latency(event, facts.log_last_sync_us);
         }
     }
 

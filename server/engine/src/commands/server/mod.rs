@@ -3,7 +3,7 @@
 //! - `catalogue`: COMMAND; `syntax`: the argument trees of COMMAND DOCS. `config`: CONFIG. `info`: INFO.
 //! - `replication`: ROLE, and what INFO says of other nodes. `wait`: WAIT and WAITAOF.
 //! - `persistence`: SAVE, SHUTDOWN and the like. `debug`: DEBUG.
-//! - `slowlog` and `monitor`: what commands ran; `secrets` keeps passwords out of them.
+//! - `slowlog`, `latency` and `monitor`: what commands ran, and for how long; `secrets` keeps passwords out of them.
 //! - `elsewhere`: what Redis has and Cairn does another way. `lolwut`: a picture.
 //! - Here: what is too small for a file.
 
@@ -12,6 +12,7 @@ mod config;
 mod debug;
 mod elsewhere;
 mod info;
+mod latency;
 mod lolwut;
 pub(crate) mod monitor;
 mod persistence;
@@ -40,6 +41,7 @@ pub(super) const COMMANDS: &[&Command] = &[
     &FLUSHDB,
     &info::INFO,
     &persistence::LASTSAVE,
+    &latency::LATENCY,
     &lolwut::LOLWUT,
     &elsewhere::MIGRATE,
     &elsewhere::MODULE,
