@@ -146,7 +146,7 @@ pub fn load_snapshot(
     let keys: usize = loaded.dbs.iter().map(|db| db.len()).sum();
     let seq = loaded.aux.seq;
     // A file without the exact time is of another server, whose clock is not ours.
-    engine.restore(loaded.dbs, seq.unwrap_or(0), loaded.aux.taken_at_ms.unwrap_or(0));
+    engine.restore(loaded.dbs, loaded.functions, seq.unwrap_or(0), loaded.aux.taken_at_ms.unwrap_or(0));
     engine
         .restore_users(loaded.aux.users.as_deref())
         .map_err(|error| RecoveryError::Users { file: path.clone(), error })?;

@@ -4,29 +4,64 @@
 //! go on; past the threshold the question is handed to the host ([`Host::serve_while_busy`]), which looks at its sockets
 //! and runs what it finds there through [`Busy::execute`]: commands flagged [`Flag::AllowBusy`](crate::command::Flag)
 //! are carried out, all others are refused with `-BUSY`. `SCRIPT KILL` ends a script that has not written, `SHUTDOWN
-//! NOSAVE` the process.
+//! NOSAVE` the process. `FUNCTION KILL` and `FUNCTION STATS` are the same for functions.
 //!
 //! The script is one unit with everything that it has written so far, none of which may be seen. So a client with output
 //! from before, whose place behind that output the journal decides, is left alone until the script is over.
+
+use std::sync::Arc;
 
 use crate::args::Args;
 use crate::client::{Client, Slot};
 use crate::command::table;
 use crate::context::{Context, Mode};
 use crate::dispatch;
-use crate::error::CommandError;
+use crate::error::{CommandError, CommandResult};
 use crate::host::{Host, LogLevel};
 use crate::keyspace::Keyspace;
+use crate::scripting::LibraryCounts;
 use crate::shared::Shared;
 
-/// The answer to commands that have to wait for the script.
-pub(crate) const BUSY: CommandError = CommandError::new(
+const BUSY_SCRIPT: CommandError = CommandError::new(
     "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
 );
+const BUSY_FUNCTION: CommandError = CommandError::new(
+    "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.",
+);
 
-/// The script that runs now.
+/// The answer to commands that have to wait for the script or function that runs.
+pub(crate) fn refusal(shared: &Shared) -> CommandError {
+    let function = shared.running_script.as_ref().is_some_and(|running| running.function.is_some());
+    if function { BUSY_FUNCTION } else { BUSY_SCRIPT }
+}
+
+/// SCRIPT KILL, or FUNCTION KILL: has the script that runs end soon.
+pub(crate) fn kill(shared: &mut Shared, function: bool) -> CommandResult {
+    let other_kind = refusal(shared);
+    match &mut shared.running_script {
+        None => Err("NOTBUSY No scripts in execution right now.".into()),
+        Some(running) if running.wrote => Err(
+            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
+             script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
+                .into(),
+        ),
+        Some(running) if running.function.is_some() != function => Err(other_kind),
+        Some(running) => {
+            running.killed = true;
+            Ok(())
+        }
+    }
+}
+
+/// The script or function that runs now.
 #[derive(Debug, Default)]
 pub struct RunningScript {
+    /// The function's name; `None` is a script.
+    pub function: Option<Arc<[u8]>>,
+    /// What there was to call when it began, for whoever asks meanwhile.
+    pub loaded: LibraryCounts,
+    /// The command that runs it, kept from when others can ask.
+    pub command: Vec<Vec<u8>>,
     /// The host's monotonic clock when it began.
     pub started_us: u64,
     /// It has called a command that writes: it cannot be ended without leaving half of its work behind.
@@ -128,9 +163,16 @@ pub(crate) fn interrupted(cx: &mut Context<'_>) -> bool {
         return false;
     }
     if !std::mem::replace(&mut running.slow, true) {
+        running.command = cx.args.as_slice().iter().map(|arg| arg.to_vec()).collect();
+        let text = match &running.function {
+            Some(name) => {
+                format!("FUNCTION KILL command. Script name is: {}.", String::from_utf8_lossy(name))
+            }
+            None => "SCRIPT KILL command.".to_owned(),
+        };
         let text = format!(
             "Slow script detected: still in execution after {elapsed_ms} milliseconds. You can try killing the script \
-             using the SCRIPT KILL command."
+             using the {text}"
         );
         cx.host.log(LogLevel::Warning, &text);
     }
@@ -256,6 +298,43 @@ mod tests {
         assert_eq!(server.output(runner), b"", "its write is not released");
         server.run(other, "PING");
         assert_eq!(server.output(runner), b"$1\r\nv\r\n");
+    }
+
+    #[test]
+    fn a_function_is_ended_by_its_own_kill() {
+        let mut server = TestEngine::new();
+        let (runner, other) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        let code = b"#!lua name=l\nredis.register_function('endless', function() while true do end end)";
+        server.send(runner, &[b"FUNCTION", b"LOAD", code]);
+        let lines = ["GET k", "SCRIPT KILL", "FUNCTION LIST", "FUNCTION STATS", "FUNCTION KILL"];
+        let mut host = Attentive::new(other, &lines);
+        server.engine.execute(&mut host, runner, Args::new(&[b"FCALL", b"ENDLESS", b"1", b"k"]));
+        let busy =
+            "-BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE.\r\n";
+        assert_eq!(host.replies[..3], [busy, busy, busy]);
+        let stats = "*4\r\n$14\r\nrunning_script\r\n*6\r\n$4\r\nname\r\n$7\r\nendless\r\n$7\r\ncommand\r\n\
+                     *4\r\n$5\r\nFCALL\r\n$7\r\nENDLESS\r\n$1\r\n1\r\n$1\r\nk\r\n$11\r\nduration_ms\r\n:";
+        assert!(host.replies[3].starts_with(stats), "{}", host.replies[3]);
+        assert!(host.replies[3].contains("$15\r\nlibraries_count\r\n:1\r\n"), "{}", host.replies[3]);
+        assert_eq!(host.replies[4], "+OK\r\n");
+        let reply = String::from_utf8(server.output(runner)).unwrap();
+        assert!(
+            reply.starts_with("-ERR Script killed by user with SCRIPT KILL... script: endless, on"),
+            "{reply}"
+        );
+        assert!(
+            host.fake.log.borrow()[0].ends_with("using the FUNCTION KILL command. Script name is: endless.")
+        );
+        assert_eq!(server.run(other, "FUNCTION KILL"), "-NOTBUSY No scripts in execution right now.\r\n");
+    }
+
+    #[test]
+    fn a_script_is_not_ended_by_function_kill() {
+        let mut server = TestEngine::new();
+        let (runner, other) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        let mut host = Attentive::new(other, &["FUNCTION KILL", "FUNCTION STATS", "SCRIPT KILL"]);
+        server.engine.execute(&mut host, runner, Args::new(&[b"EVAL", b"while true do end", b"0"]));
+        assert_eq!(host.replies, [BUSY_REPLY, BUSY_REPLY, "+OK\r\n"]);
     }
 
     #[test]

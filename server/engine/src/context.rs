@@ -15,7 +15,7 @@ use crate::host::Host;
 use crate::keyspace::Keyspace;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::notify::Class;
-use crate::scripting::Interpreter;
+use crate::scripting::Scripts;
 use crate::shared::Shared;
 
 /// The world of one running command. The fields are separate so that a value borrowed from `keys` does not stand in
@@ -28,8 +28,8 @@ pub struct Context<'a> {
     /// Where the reply goes.
     pub reply: &'a mut ReplyWriter,
     pub shared: &'a mut Shared,
-    /// `None` while a script runs: scripts do not nest.
-    pub scripts: Option<&'a mut Interpreter>,
+    /// `None` while a script or a function runs: they do not nest.
+    pub scripts: Option<&'a mut Scripts>,
     pub host: &'a mut dyn Host,
     /// The running command.
     pub command: &'static Entry,
@@ -237,6 +237,24 @@ impl<'a> Context<'a> {
                 self.shared.need(newest);
             }
         }
+    }
+
+    /// The reply depends on which libraries of functions there are.
+    pub fn depends_on_functions(&mut self) {
+        if let Some(scripts) = &self.scripts {
+            self.shared.need(scripts.functions.changed_seq);
+        }
+    }
+
+    /// The libraries have changed, which the running command is written down as.
+    pub fn functions_changed(&mut self) {
+        if self.shared.effects.enabled()
+            && let Some(scripts) = &mut self.scripts
+        {
+            scripts.functions.changed_seq = self.shared.effects.open_seq();
+        }
+        self.shared.effects.add_dirty(1);
+        self.log_self();
     }
 
     /// Writes to another client (or this one, after its reply): a message, a monitor line. It waits for everything

@@ -107,7 +107,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     if cx.mode.busy {
         // Before memory is looked at: nothing may be evicted under a script.
         if !flags.has(Flag::AllowBusy) {
-            return Err(crate::busy::BUSY);
+            return Err(crate::busy::refusal(cx.shared));
         }
     } else if cx.shared.config.maxmemory > 0
         && !cx.shared.replica

@@ -20,7 +20,7 @@ use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::{Db, Keyspace, Snapshot, Trash};
 use crate::latency::Monitor;
 use crate::rng::Rng;
-use crate::scripting::Interpreter;
+use crate::scripting::{Functions, Interpreter, Scripts};
 use crate::shared::{Blocking, Pause, PubSub, Shared, SlowLog, Stats};
 use crate::value::Kind;
 
@@ -44,7 +44,7 @@ pub struct EngineOptions {
 pub struct Engine {
     pub keys: Keyspace,
     pub shared: Shared,
-    scripts: Interpreter,
+    scripts: Scripts,
     seed: u64,
     /// Runs effects; never has an output.
     applier: Box<Client>,
@@ -103,7 +103,8 @@ impl Engine {
             state: ClientState::new(0, usize::MAX, ClientInfo::default(), 0),
             reply: ReplyWriter::default(),
         };
-        let scripts = Interpreter::new(None).expect("Lua starts unless memory is out");
+        let eval = Interpreter::new(None).expect("Lua starts unless memory is out");
+        let scripts = Scripts { eval, functions: Functions::new(None) };
         Self { keys, shared, scripts, seed, applier: Box::new(applier) }
     }
 
@@ -444,7 +445,7 @@ impl Engine {
                 keys: &mut self.keys,
                 reply,
                 shared: &mut self.shared,
-                scripts: None,
+                scripts: Some(&mut self.scripts),
                 host,
                 command,
                 args,
@@ -473,6 +474,7 @@ impl Engine {
         assert!(self.shared.effects.is_settled(), "a snapshot in the middle of a batch");
         let mut snapshot = self.keys.snapshot(self.shared.effects.newest_seq(), self.shared.effects.dirty());
         snapshot.users = self.shared.acl.snapshot();
+        snapshot.libraries = self.scripts.functions.codes();
         snapshot
     }
 
@@ -522,18 +524,33 @@ impl Engine {
         self.shared.replace_users(&mut self.applier.state, users);
     }
 
-    /// Replaces the databases by others of the same state (DEBUG RELOAD, LOADAOF); what is released stays as it is.
-    pub fn replace_dbs(&mut self, dbs: Vec<Db>) {
-        self.keys.replace_dbs(dbs);
+    /// The libraries of functions.
+    pub fn functions(&self) -> &Functions {
+        &self.scripts.functions
     }
 
-    /// Takes over loaded databases as the state after `seq`, which is safe: at start-up, from the leader's snapshot, or when
+    /// Gives databases and libraries away and is empty.
+    pub fn take_state(&mut self) -> (Vec<Db>, Functions) {
+        let functions = std::mem::replace(&mut self.scripts.functions, Functions::new(None));
+        (self.keys.take_dbs(), functions)
+    }
+
+    /// Replaces databases and libraries by others of the same state (DEBUG RELOAD, LOADAOF); what is released stays as
+    /// it is.
+    pub fn replace_state(&mut self, dbs: Vec<Db>, functions: Functions) {
+        self.keys.replace_dbs(dbs);
+        let old = std::mem::replace(&mut self.scripts.functions, functions);
+        self.scripts.functions.changed_seq = old.changed_seq;
+    }
+
+    /// Takes over loaded databases and libraries as the state after `seq`, which is safe: at start-up, from the leader's snapshot, or when
     /// a deposed leader goes back to what was committed. What was executed and not released is forgotten. The engine's time
     /// was `taken_at_ms` then (0: unknown) and goes on from there even if the wall clock has been set back: what was seen
     /// to expire before the snapshot stays expired.
-    pub fn restore(&mut self, dbs: Vec<Db>, seq: u64, taken_at_ms: i64) {
+    pub fn restore(&mut self, dbs: Vec<Db>, functions: Functions, seq: u64, taken_at_ms: i64) {
         self.begin_turn(taken_at_ms, self.shared.clock_us);
         self.keys.replace_dbs(dbs);
+        self.scripts.functions = functions;
         self.shared.effects.abandon();
         self.shared.effects.set_last_seq(seq);
         self.shared.dirty_keys.forget(seq);

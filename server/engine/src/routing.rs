@@ -110,7 +110,7 @@ mod tests {
         cluster|replicate cluster|reset cluster|saveconfig cluster|set-config-epoch cluster|setslot \
         cluster|shards cluster|slaves cluster|slots command command|count command|docs command|getkeys \
         command|getkeysandflags command|help command|info command|list config config|get config|help \
-        config|resetstat config|rewrite config|set debug echo failover hello info lastsave memory memory|doctor \
+        config|resetstat config|rewrite config|set debug echo failover function|help hello info lastsave memory memory|doctor \
         memory|help memory|malloc-stats memory|purge memory|stats monitor object object|help ping pubsub|help \
         quit readonly readwrite reset role save script|help select sentinel sentinel|ckquorum \
         sentinel|get-master-addr-by-name sentinel|help sentinel|master sentinel|masters sentinel|myid \
@@ -123,7 +123,8 @@ mod tests {
     /// Writes, scripts, transactions, messages, waiting.
     const LEADER: &str = "
         acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|setuser acl|users append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster|forget copy decr decrby del \
-        discard eval evalsha exec expire expireat flushall flushdb geoadd georadius georadiusbymember \
+        discard eval evalsha exec expire expireat fcall flushall flushdb function function|delete function|dump \
+        function|flush function|kill function|list function|load function|restore function|stats geoadd georadius georadiusbymember \
         geosearchstore getdel getex getset hdel hincrby hincrbyfloat hmset hset hsetnx incr incrby incrbyfloat \
         linsert lmove lmpop lpop lpush lpushx lrem lset ltrim move mset msetnx multi persist pexpire pexpireat \
         pfadd pfcount pfmerge psetex psubscribe publish pubsub pubsub|channels pubsub|numpat pubsub|numsub \
@@ -138,7 +139,7 @@ mod tests {
 
     /// Reads of what is replicated, none of which waits.
     const READS: &str = "
-        bitcount bitfield_ro bitpos dbsize dump eval_ro evalsha_ro exists expiretime geodist geohash geopos \
+        bitcount bitfield_ro bitpos dbsize dump eval_ro evalsha_ro exists expiretime fcall_ro geodist geohash geopos \
         georadius_ro georadiusbymember_ro geosearch get getbit getrange hexists hget hgetall hkeys hlen hmget \
         hrandfield hscan hstrlen hvals keys lindex llen lpos lrange memory|usage mget object|encoding \
         object|freq object|idletime object|refcount pexpiretime pttl randomkey scan scard sdiff sinter \

@@ -19,6 +19,8 @@ use crate::pubsub::{Scope, subscribe};
 pub struct FakeHost {
     pub used_memory: usize,
     pub monotonic_us: std::cell::Cell<u64>,
+    /// By how much more than a microsecond the clock moves when it is looked at. It does move, so that time-bounded loops end.
+    pub leap_us: u64,
     pub requests: Vec<Request>,
     pub background_saves: usize,
     pub facts: Facts,
@@ -67,8 +69,7 @@ pub fn three_nodes(myself: usize, leader: Option<usize>) -> ClusterView {
 
 impl Host for FakeHost {
     fn monotonic_us(&self) -> u64 {
-        // Every look takes a microsecond, so that time-bounded loops end.
-        self.monotonic_us.set(self.monotonic_us.get() + 1);
+        self.monotonic_us.set(self.monotonic_us.get() + 1 + self.leap_us);
         self.monotonic_us.get()
     }
     fn used_memory(&self) -> usize {
@@ -230,7 +231,13 @@ impl TestEngine {
 
     /// A second engine that has applied every batch of this one.
     pub fn replica(&self) -> Self {
+        self.replica_on(FakeHost::default())
+    }
+
+    /// The same, on this host.
+    pub fn replica_on(&self, host: FakeHost) -> Self {
         let mut replica = Self::with_config(self.engine.shared.config.clone(), 2);
+        replica.host = host;
         for batch in &self.batches {
             replica.engine.apply(&mut replica.host, &batch.payload).expect("a batch of our own applies");
         }

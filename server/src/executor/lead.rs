@@ -208,7 +208,7 @@ impl Executor {
         received.file.commit().map_err(|error| error.to_string())?;
         let seq = loaded.aux.seq.expect("checked when it was adopted");
         let keys: usize = loaded.dbs.iter().map(|db| db.len()).sum();
-        self.engine.restore(loaded.dbs, seq, loaded.aux.taken_at_ms.unwrap_or(0));
+        self.engine.restore(loaded.dbs, loaded.functions, seq, loaded.aux.taken_at_ms.unwrap_or(0));
         self.engine.restore_users(loaded.aux.users.as_deref())?;
         self.released = self.released.max(seq);
         tracing::info!(

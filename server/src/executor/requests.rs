@@ -436,7 +436,8 @@ impl Executor {
         })?;
         let last = fresh.shared.effects.newest_seq();
         assert_eq!(last, journal.released(), "a rebuild ends at what is released");
-        self.engine.restore(fresh.keys.take_dbs(), last, fresh.shared.now_ms);
+        let (dbs, functions) = fresh.take_state();
+        self.engine.restore(dbs, functions, last, fresh.shared.now_ms);
         self.engine.adopt_users(&fresh);
         self.released = last;
         tracing::info!(
@@ -487,7 +488,7 @@ impl Executor {
             config: &self.engine.shared.config,
         };
         let loaded = rdb::load(&bytes, &options, &mut |_, _| {}).map_err(|error| error.to_string())?;
-        self.engine.replace_dbs(loaded.dbs);
+        self.engine.replace_state(loaded.dbs, loaded.functions);
         Ok(())
     }
 

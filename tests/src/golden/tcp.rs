@@ -107,6 +107,7 @@ impl Target for Tcp {
         let leader = &mut self.nodes[self.leader];
         leader.expect_ok(&["CLIENT", "UNPAUSE"])?;
         leader.expect_ok(&["FLUSHALL"])?;
+        leader.expect_ok(&["FUNCTION", "FLUSH"])?;
         leader.expect_ok(&["SCRIPT", "FLUSH"])
     }
 

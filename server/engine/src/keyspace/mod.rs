@@ -144,6 +144,8 @@ impl Db {
 #[derive(Clone)]
 pub struct Snapshot {
     pub dbs: Vec<Db>,
+    /// The texts of the libraries of functions.
+    pub libraries: Vec<std::sync::Arc<[u8]>>,
     /// The journal position of this state.
     pub seq: u64,
     pub taken_at_ms: i64,
@@ -159,7 +161,7 @@ impl Snapshot {
     /// Of databases that are in no keyspace (tests, tools).
     pub fn of(dbs: Vec<Db>) -> Self {
         let usage = evict::UsagePolicy::new(MaxmemoryPolicy::Noeviction);
-        Self { dbs, seq: 0, taken_at_ms: 0, dirty: 0, users: None, usage }
+        Self { dbs, libraries: Vec::new(), seq: 0, taken_at_ms: 0, dirty: 0, users: None, usage }
     }
 }
 
@@ -550,13 +552,14 @@ impl Keyspace {
         self.eviction.pick(&self.dbs, policy, &self.usage, samples, &self.rng)
     }
 
-    /// All databases as they are now.
+    /// All databases as they are now, without the libraries, which are not among them.
     pub fn snapshot(&self, seq: u64, dirty: u64) -> Snapshot {
         if !self.is_in_snapshot() {
             self.snapshot_cost.begin();
         }
         Snapshot {
             dbs: self.dbs.clone(),
+            libraries: Vec::new(),
             seq,
             taken_at_ms: self.now_ms,
             dirty,

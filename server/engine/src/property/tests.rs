@@ -206,7 +206,7 @@ fn a_snapshot_loads_into_the_same_state() {
             };
             let loaded = rdb::load(&bytes, &options, &mut |_, _| {})
                 .unwrap_or_else(|error| panic!("seed {seed}, command {i}: {error}"));
-            fresh.restore(loaded.dbs, 0, 0);
+            fresh.restore(loaded.dbs, loaded.functions, 0, 0);
             assert!(state(&fresh) == before, "seed {seed}, command {i}: last commands: {:#?}", last(&trace));
         }
     }

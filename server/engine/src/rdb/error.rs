@@ -51,6 +51,8 @@ pub enum Problem {
     UnknownType(u8),
     #[error("it holds data of the module {0}, and modules are not supported")]
     Module(String),
+    #[error("a library of functions cannot be loaded: {0}")]
+    Library(String),
     #[error("it holds functions in the format of a release candidate of Redis 7.0, which is not supported")]
     FunctionPreGa,
     #[error("database {index} was found, the configuration allows for {databases} (see `databases`)")]

@@ -6,6 +6,8 @@ pub const VERSION: u16 = 11;
 pub const VERSION_FIELD_TIMES: u16 = 12;
 /// The versions that we read: all of Redis's up to 7.4's.
 pub const VERSIONS: std::ops::RangeInclusive<u16> = 1..=12;
+/// The first version that has libraries of functions.
+pub const LIBRARIES_VERSION: u16 = 10;
 /// The first version that ends with a checksum.
 pub const VERSION_CHECKSUM: u16 = 5;
 pub const MAGIC: &[u8; 5] = b"REDIS";

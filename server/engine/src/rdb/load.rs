@@ -5,11 +5,12 @@ use super::decode;
 use super::error::{LoadError, Problem, RestoreError};
 use super::format::{MAGIC, VERSION_CHECKSUM, VERSIONS, opcode};
 use super::reader::{Reader, Text};
-use super::{AUX_EMPTY_KEYS, AUX_FUNCTION, AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64};
+use super::{AUX_EMPTY_KEYS, AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64};
 use crate::config::Config;
 use crate::ds::{HashSeed, Key};
 use crate::keyspace::evict::{LFU_INIT, LRU_CLOCK_MAX};
 use crate::keyspace::{Db, KeyEntry};
+use crate::scripting::{Functions, Unattended};
 use crate::value::Value;
 
 /// Keys between two reports of progress, and two portions of the checksum.
@@ -28,6 +29,7 @@ pub struct LoadOptions<'a> {
 /// A file's contents.
 pub struct Loaded {
     pub dbs: Vec<Db>,
+    pub functions: Functions,
     pub aux: Aux,
 }
 
@@ -44,6 +46,7 @@ pub fn load(
         options,
         loaded: Loaded {
             dbs: (0..options.databases).map(|_| Db::new(options.seed)).collect(),
+            functions: Functions::new(None),
             aux: Aux::default(),
         },
         db: 0,
@@ -66,16 +69,23 @@ pub fn load(
 
 /// Reads a payload of DUMP, of ours or of any version of Redis that we can read.
 pub fn load_value(payload: &[u8], options: &LoadOptions<'_>) -> Result<Value, RestoreError> {
-    let Some((checked, crc)) = payload.split_last_chunk::<8>() else { return Err(RestoreError::Footer) };
-    let Some((body, version)) = checked.split_last_chunk::<2>() else { return Err(RestoreError::Footer) };
-    if body.is_empty() || u16::from_le_bytes(*version) > *VERSIONS.end() {
-        return Err(RestoreError::Footer);
-    }
-    if u64::from_le_bytes(*crc) != crc64::update(0, checked) {
+    let body = checked_body(payload)?;
+    if body.is_empty() {
         return Err(RestoreError::Footer);
     }
     let mut reader = Reader::new(body);
     read_payload(&mut reader, options).map_err(RestoreError::Payload)
+}
+
+/// What stands before the footer of a payload, if that is right.
+pub(super) fn checked_body(payload: &[u8]) -> Result<&[u8], RestoreError> {
+    let Some((checked, crc)) = payload.split_last_chunk::<8>() else { return Err(RestoreError::Footer) };
+    let Some((body, version)) = checked.split_last_chunk::<2>() else { return Err(RestoreError::Footer) };
+    let known = u16::from_le_bytes(*version) <= *VERSIONS.end();
+    if !known || u64::from_le_bytes(*crc) != crc64::update(0, checked) {
+        return Err(RestoreError::Footer);
+    }
+    Ok(body)
 }
 
 fn read_payload(reader: &mut Reader<'_>, options: &LoadOptions<'_>) -> Result<Value, Problem> {
@@ -133,10 +143,7 @@ impl File<'_> {
                 // Hints about sizes: our tables grow without a pause. SLOT_INFO has three of them.
                 opcode::RESIZEDB => self.skip_numbers(2)?,
                 opcode::SLOT_INFO => self.skip_numbers(3)?,
-                opcode::FUNCTION2 => {
-                    let code = self.reader.string()?;
-                    self.note(AUX_FUNCTION, text(&code));
-                }
+                opcode::FUNCTION2 => self.read_library()?,
                 opcode::FUNCTION_PRE_GA => return Err(Problem::FunctionPreGa),
                 opcode::MODULE_AUX => return Err(Problem::Module(decode::module_name(self.reader.len()?))),
                 kind => {
@@ -199,6 +206,14 @@ impl File<'_> {
             _ => aux.other.push((name, value)),
         }
         Ok(())
+    }
+
+    fn read_library(&mut self) -> Result<(), Problem> {
+        let code = self.reader.string()?;
+        let functions = &mut self.loaded.functions;
+        // What a library logs has been logged when it was loaded first.
+        let loaded = code.with_bytes(|code| functions.load(code, false, &mut Unattended));
+        loaded.map(drop).map_err(|error| Problem::Library(error.to_string()))
     }
 
     fn select(&mut self) -> Result<(), Problem> {

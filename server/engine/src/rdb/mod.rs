@@ -3,6 +3,7 @@
 //! ```text
 //! REDIS0011
 //! AUX name value …                                redis-ver, ctime, cairn-seq …
+//! FUNCTION2 text                                  for each library of functions
 //! SELECTDB n  RESIZEDB keys expires               for each database that is not empty
 //!     [EXPIRETIME_MS t] [IDLE n | FREQ n] type key value …
 //! EOF  checksum                                   CRC-64 of everything before it, little endian
@@ -13,6 +14,7 @@
 //! | `format`       | the numbers                                                                    |
 //! | `save`         | [`save`], [`dump_value`]; `encode`: one value                                  |
 //! | `load`         | [`load`], [`load_value`]; `decode`: one value; `batch`: keys into a database   |
+//! | `libraries`    | libraries of functions, in files and in payloads of their own                  |
 //! | `old`          | ziplists and zipmaps, the packed forms of older versions                       |
 //! | `reader`       | lengths and strings in, with every bound checked                               |
 //! | `writer`       | lengths and strings out, with the running checksum                             |
@@ -32,6 +34,7 @@ mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod libraries;
 mod load;
 mod lzf;
 mod old;
@@ -42,6 +45,7 @@ mod tests;
 mod writer;
 
 pub use error::{LoadError, Problem, RestoreError};
+pub use libraries::{LibrariesError, dump_libraries, read_libraries};
 pub use load::{LoadOptions, Loaded, load, load_value};
 pub use save::{dump_value, save, save_with};
 
@@ -57,13 +61,10 @@ pub struct Aux {
     pub used_memory: u64,
     /// The users, if they are part of the replicated state; saving writes the snapshot's.
     pub users: Option<String>,
-    /// All other fields in the file's order. Loading adds [`AUX_FUNCTION`] and [`AUX_EMPTY_KEYS`], which are never
-    /// written.
+    /// All other fields in the file's order. Loading adds [`AUX_EMPTY_KEYS`], which is never written.
     pub other: Vec<(String, String)>,
 }
 
-/// Name in [`Aux::other`] of the source of a function library: the file has one, it was not loaded.
-pub const AUX_FUNCTION: &str = "%function";
 /// Name in [`Aux::other`] of the number of keys without a value, which Redis and we leave out.
 pub const AUX_EMPTY_KEYS: &str = "%empty-keys-skipped";
 

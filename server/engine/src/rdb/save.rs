@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::encode::{kind_of, put_value};
 use super::format::{MAGIC, VERSION, VERSION_FIELD_TIMES, opcode};
 use super::writer::Writer;
-use super::{AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64};
+use super::{AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64, libraries};
 use crate::keyspace::evict::UsagePolicy;
 use crate::keyspace::{Db, Snapshot};
 use crate::value::Value;
@@ -36,6 +36,7 @@ pub fn save_with(
     let version = if has_times { VERSION_FIELD_TIMES } else { VERSION };
     writer.raw(format!("{version:04}").as_bytes());
     put_aux(&mut writer, aux, &snapshot);
+    libraries::put(&mut writer, &snapshot.libraries);
     let usage = snapshot.usage;
     for (index, db) in snapshot.dbs.into_iter().enumerate().filter(|(_, db)| !db.is_empty()) {
         put_db(&mut writer, index, db, &usage);

@@ -3,9 +3,9 @@
 use cairn_proto::Resp;
 
 use super::convert::{push_coded_error, push_error, push_reply};
-use super::interpreter::{CommandArgs, Shared};
 use super::number;
 use super::stack::{NUMBER, Raise, Results, STRING, Stack};
+use super::vm::{CommandArgs, Environment, OUTSIDE, Shared};
 use super::{REDIS_VERSION, REDIS_VERSION_NUM, Sha};
 
 /// Arguments of a command that are gathered without an allocation.
@@ -24,41 +24,56 @@ pub(super) fn push(stack: Stack, shared: *mut Shared) {
     stack.register("error_reply", shared, error_reply);
     stack.register("status_reply", shared, status_reply);
     stack.register("sha1hex", shared, sha1hex);
-    stack.register("log", shared, log);
     stack.register("setresp", shared, setresp);
     stack.register("set_repl", shared, set_repl);
     stack.register("acl_check_cmd", shared, acl_check_cmd);
-    stack.register("replicate_commands", shared, |s| {
-        s.push_bool(true);
-        Ok(1)
-    });
-    // Without the debugger of redis-cli --ldb these two do nothing.
-    stack.register("breakpoint", shared, |s| {
-        s.push_bool(false);
-        Ok(1)
-    });
-    stack.register("debug", shared, |_| Ok(0));
+    add_log(stack, shared);
+    add_version(stack);
+    // SAFETY: it is being set up, and nobody else uses it.
+    if unsafe { (*shared).environment } == Environment::Scripts {
+        stack.register("replicate_commands", shared, |s| {
+            s.push_bool(true);
+            Ok(1)
+        });
+        // Without the debugger of redis-cli --ldb these two do nothing.
+        stack.register("breakpoint", shared, |s| {
+            s.push_bool(false);
+            Ok(1)
+        });
+        stack.register("debug", shared, |_| Ok(0));
+    }
     for (name, value) in [
-        ("LOG_DEBUG", 0.0),
-        ("LOG_VERBOSE", 1.0),
-        ("LOG_NOTICE", 2.0),
-        ("LOG_WARNING", 3.0),
         ("REPL_NONE", 0.0),
         ("REPL_AOF", 1.0),
         ("REPL_SLAVE", 2.0),
         ("REPL_REPLICA", 2.0),
         ("REPL_ALL", REPL_ALL as f64),
-        ("REDIS_VERSION_NUM", f64::from(REDIS_VERSION_NUM)),
     ] {
         stack.push_number(value);
         stack.raw_set_field(name.as_bytes());
     }
+}
+
+/// Adds `redis.log` and its levels to the table on top.
+pub(super) fn add_log(stack: Stack, shared: *mut Shared) {
+    stack.register("log", shared, log);
+    for (name, level) in [("LOG_DEBUG", 0.0), ("LOG_VERBOSE", 1.0), ("LOG_NOTICE", 2.0), ("LOG_WARNING", 3.0)]
+    {
+        stack.push_number(level);
+        stack.raw_set_field(name.as_bytes());
+    }
+}
+
+/// Adds the version to the table on top.
+pub(super) fn add_version(stack: Stack) {
     stack.push_bytes(REDIS_VERSION.as_bytes());
     stack.raw_set_field(b"REDIS_VERSION");
+    stack.push_number(f64::from(REDIS_VERSION_NUM));
+    stack.raw_set_field(b"REDIS_VERSION_NUM");
 }
 
 /// An error in the use of these functions, as a table like those of failed commands.
-fn fail(stack: Stack, message: &str) -> Raise {
+pub(super) fn fail(stack: Stack, message: &str) -> Raise {
     stack.set_top(0);
     push_error(stack, message);
     Raise::Top
@@ -117,10 +132,10 @@ fn command(stack: Stack, raise: bool) -> Results {
     let called = with_args(stack, |shared, args| {
         shared.reply.clear();
         let resp = shared.resp;
-        // SAFETY: the host of the run that is going on; see `Interpreter::run`.
+        // SAFETY: the host of the run that is going on; see `Vm::run`.
         match shared.host.map(|mut host| unsafe { host.as_mut() }) {
             Some(host) => host.call(args, resp, &mut shared.reply),
-            None => shared.reply.extend_from_slice(b"-ERR redis.call() outside of a script\r\n"),
+            None => shared.reply.extend_from_slice(OUTSIDE),
         }
     });
     stack.set_top(0);

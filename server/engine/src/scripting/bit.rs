@@ -1,7 +1,7 @@
 //! The `bit` library (BitOp 1.0.3): 32-bit operations on Lua numbers.
 
-use super::interpreter::Shared;
 use super::stack::{Raise, Results, Stack};
+use super::vm::Shared;
 
 /// Pushes the library's table.
 pub(super) fn push(stack: Stack, shared: *mut Shared) {

@@ -14,13 +14,16 @@ pub const EVAL_SCRIPTS_MAX: usize = 500;
 pub struct Sha([u8; 20]);
 
 impl Sha {
+    /// Hexadecimal digits of it.
+    pub const DIGITS: usize = 40;
+
     pub fn of(source: &[u8]) -> Sha {
         Sha(Sha1::digest(source).into())
     }
 
     /// Reads 40 hexadecimal digits of either case, as given to EVALSHA.
     pub fn parse(hex: &[u8]) -> Option<Sha> {
-        let hex: &[u8; 40] = hex.try_into().ok()?;
+        let hex: &[u8; Self::DIGITS] = hex.try_into().ok()?;
         let digit = |c: u8| char::from(c).to_digit(16);
         let mut bytes = [0; 20];
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
@@ -30,8 +33,8 @@ impl Sha {
     }
 
     /// In lower case.
-    pub fn hex(&self) -> [u8; 40] {
-        let mut hex = [0; 40];
+    pub fn hex(&self) -> [u8; Self::DIGITS] {
+        let mut hex = [0; Self::DIGITS];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
             pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
             pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];

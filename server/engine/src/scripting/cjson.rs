@@ -7,9 +7,9 @@
 use mlua::ffi;
 
 use super::cjson_decode::decode;
-use super::interpreter::Shared;
 use super::number;
 use super::stack::{BOOLEAN, LIGHT_USERDATA, NIL, NUMBER, Raise, Results, STRING, Stack, TABLE};
+use super::vm::Shared;
 use super::{JSON_NESTING_MAX, LIBRARY_BYTES_MAX};
 
 /// What the library's setter functions set. Kept in a Lua userdata, the second upvalue of every function.

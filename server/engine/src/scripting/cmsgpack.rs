@@ -4,9 +4,9 @@
 //! doubles. A table whose keys are exactly 1..n is an array (so is an empty one), any other is a map. Tables nested
 //! past 16 levels are nil, which also ends circular references.
 
-use super::interpreter::Shared;
 use super::number::c_cast_i64;
 use super::stack::{BOOLEAN, NIL, NUMBER, Raise, Results, STRING, Stack, TABLE};
+use super::vm::Shared;
 use super::{LIBRARY_BYTES_MAX, NESTING_MAX};
 
 /// Tables inside tables, when packing.

@@ -1,11 +1,12 @@
 //! Lua scripts, as Redis 7.2 runs them.
 //!
-//! - [`Interpreter`] compiles, keeps and runs scripts. It knows no command: `redis.call` goes to a [`ScriptHost`],
-//!   which executes the command and answers in RESP.
+//! - [`Interpreter`] compiles, keeps and runs scripts, [`Functions`] libraries of functions; each has a Lua state (`vm`) of
+//!   its own. They know no command: `redis.call` goes to a [`ScriptHost`], which executes the command and answers in RESP.
 //! - `sandbox` is what scripts can see; `api` is the `redis` table; `bit`, `cjson`, `cmsgpack` and `structs` are the
 //!   libraries that Redis bundles, written from their documented behaviour; `convert` turns
 //!   replies into Lua values and back; `stack` is the layer over the Lua C API under all of them.
 //! - [`ScriptCache`] and [`Sha`]: scripts by SHA-1; [`ScriptFlags`]: what `#!lua flags=…` declares.
+//! - `library` is what a library consists of, `register` the `redis.register_function` that it calls when it is loaded.
 //!
 //! # How EVAL uses it
 //!
@@ -23,7 +24,8 @@
 //! `error({})`, which crashes Redis 7.0, is "ERR unknown error". Results of `cjson.encode`, `cmsgpack.pack` and
 //! `struct.pack` are limited to 512 MB, as strings are. JSON nested more
 //! than 1,000 deep is refused also after `cjson.encode_max_depth(5000)`, and other values nested more than 400 deep. `redis.set_repl` checks its argument and has no effect:
-//! what a script changed is always logged. There is no step debugger (`redis-cli --ldb`).
+//! what a script changed is always logged. A library may not register two functions whose names differ only in case; in Redis
+//! it may, and crashes the server later. There is no step debugger (`redis-cli --ldb`).
 
 mod api;
 mod bit;
@@ -32,22 +34,37 @@ mod cjson;
 mod cjson_decode;
 mod cmsgpack;
 mod convert;
+mod functions;
 mod interpreter;
+mod library;
 mod number;
 mod random;
 #[cfg(test)]
 mod recorded;
+mod register;
 mod sandbox;
 mod shebang;
 mod stack;
 mod structs;
 #[cfg(test)]
 mod tests;
+mod vm;
 
 pub use api::LogLevel;
 pub use cache::{EVAL_SCRIPTS_MAX, Origin, Script, ScriptCache, Sha};
-pub use interpreter::{CommandArgs, Interpreter, ScriptError, ScriptHost};
+pub use functions::{Functions, LibraryCounts, RestorePolicy, Unattended};
+pub use interpreter::Interpreter;
+pub use library::{ENGINE, Function, Library};
 pub use shebang::ScriptFlags;
+pub(crate) use vm::OUTSIDE;
+pub use vm::{CommandArgs, ScriptError, ScriptHost};
+
+/// Everything that runs Lua.
+pub struct Scripts {
+    /// Scripts by SHA-1.
+    pub eval: Interpreter,
+    pub functions: Functions,
+}
 
 /// The version that scripts and clients are told.
 pub const REDIS_VERSION: &str = "7.4.0";

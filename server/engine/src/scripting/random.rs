@@ -1,7 +1,7 @@
 //! `math.random` and `math.randomseed` as Redis provides them: the same sequence on every machine.
 
-use super::interpreter::Shared;
 use super::stack::{Raise, Results, Stack};
+use super::vm::Shared;
 
 /// The 48-bit linear congruential generator of `drand48`, with its standard constants.
 pub(super) struct Lrand48(u64);

@@ -14,9 +14,9 @@ use mlua::{Lua, LuaOptions, StdLib};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
-use super::interpreter::Shared;
 use super::stack::{FUNCTION, NIL, NUMBER, Raise, Results, STRING, Stack, TABLE};
-use super::{api, bit, cjson, cmsgpack, random, structs};
+use super::vm::{Environment, Shared};
+use super::{api, bit, cjson, cmsgpack, random, register, structs};
 
 /// What is left of the globals that Lua's own libraries define, apart from the replaced ones.
 const BUILTINS: &[&str] = &[
@@ -110,7 +110,11 @@ unsafe extern "C-unwind" fn build(l: *mut lua_State) -> c_int {
         ffi::lua_pushcclosure(l, error_handler, 0);
         stack.push_copy(-1);
         (*shared).error_handler = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
-        stack.raw_set_field(b"__redis__err__handler");
+        if (*shared).environment == Environment::Scripts {
+            stack.raw_set_field(b"__redis__err__handler");
+        } else {
+            stack.pop(1);
+        }
 
         // The libraries that Lua does not have.
         for (name, push) in [
@@ -174,9 +178,69 @@ unsafe extern "C-unwind" fn build(l: *mut lua_State) -> c_int {
         push_proxy(l);
         stack.push_copy(-1);
         ffi::lua_setfield(l, 2, c"_G".as_ptr());
+        ffi::lua_getmetatable(l, -1);
+        (*shared).proxy_metatable = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
         ffi::lua_replace(l, ffi::LUA_GLOBALSINDEX);
         stack.push_copy(2);
         (*shared).globals = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
+        if (*shared).environment == Environment::Functions {
+            build_load_globals(stack, shared);
+        }
+        0
+    }
+}
+
+/// Makes the globals that a library sees while it is loaded: a `redis` table of its own, and nothing else.
+///
+/// # Safety
+/// Part of `build`.
+unsafe fn build_load_globals(stack: Stack, shared: *mut Shared) {
+    // SAFETY: as said above.
+    unsafe {
+        let l = stack.raw();
+        let globals = stack.top() + 1;
+        stack.new_table();
+        stack.new_table();
+        stack.push_function(shared, 0, missing_global);
+        stack.raw_set_field(b"__index");
+        register::push(stack, shared);
+        // [globals, metatable, redis]
+        stack.push_copy(globals + 1);
+        ffi::lua_setmetatable(l, -2);
+        stack.push_nil();
+        push_proxy(l);
+        ffi::lua_setfield(l, globals, c"redis".as_ptr());
+        ffi::lua_setmetatable(l, globals);
+        (*shared).load_globals = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
+    }
+}
+
+/// Makes the global variables, of functions that are compiled already too, those of the table with this reference.
+///
+/// # Safety
+/// Within a C function of the state of `shared`, with room for four more values.
+pub(super) unsafe fn show_globals(l: *mut lua_State, shared: *mut Shared, globals: c_int) {
+    // SAFETY: as said above. Only keys that are there are assigned.
+    unsafe {
+        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, (*shared).proxy_metatable as _);
+        ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, globals as _);
+        ffi::lua_pushlightuserdata(l, key(&REAL));
+        ffi::lua_pushvalue(l, -2);
+        ffi::lua_rawset(l, -4);
+        ffi::lua_setfield(l, -2, c"__index".as_ptr());
+        ffi::lua_settop(l, -2);
+    }
+}
+
+/// The globals are again those that functions see when they run.
+///
+/// # Safety
+/// Called by `lua_cpcall` with a pointer to [`Shared`].
+pub(super) unsafe extern "C-unwind" fn show_run_globals(l: *mut lua_State) -> c_int {
+    // SAFETY: as said above.
+    unsafe {
+        let shared: *mut Shared = ffi::lua_touserdata(l, 1).cast();
+        show_globals(l, shared, (*shared).globals);
         0
     }
 }

@@ -18,7 +18,30 @@ pub struct ScriptFlags {
     pub allow_cross_slot_keys: bool,
 }
 
+/// A flag's name, and its place.
+type NamedFlag = (&'static str, fn(&mut ScriptFlags) -> &mut bool);
+
+/// In the order in which FUNCTION LIST names them.
+const FLAGS: [NamedFlag; 5] = [
+    ("no-writes", |flags| &mut flags.no_writes),
+    ("allow-oom", |flags| &mut flags.allow_oom),
+    ("allow-stale", |flags| &mut flags.allow_stale),
+    ("no-cluster", |flags| &mut flags.no_cluster),
+    ("allow-cross-slot-keys", |flags| &mut flags.allow_cross_slot_keys),
+];
+
 impl ScriptFlags {
+    /// Sets the flag of this name. False if there is none.
+    pub(super) fn set(&mut self, name: &[u8]) -> bool {
+        let flag = FLAGS.iter().find(|(known, _)| known.as_bytes() == name);
+        flag.inspect(|(_, place)| *place(self) = true).is_some()
+    }
+
+    /// The names of the flags that are set.
+    pub fn names(mut self) -> Vec<&'static str> {
+        FLAGS.iter().filter(|(_, place)| *place(&mut self)).map(|&(name, _)| name).collect()
+    }
+
     /// What the first line of a script declares; `None` if it is not valid.
     pub fn of_source(source: &[u8]) -> Option<ScriptFlags> {
         parse(source).ok().map(|(flags, _)| flags)
@@ -49,20 +72,9 @@ pub(super) fn parse(source: &[u8]) -> Result<(ScriptFlags, usize), String> {
             continue;
         }
         for name in names.split(|&c| c == b',') {
-            let flag = match name {
-                b"no-writes" => &mut flags.no_writes,
-                b"allow-oom" => &mut flags.allow_oom,
-                b"allow-stale" => &mut flags.allow_stale,
-                b"no-cluster" => &mut flags.no_cluster,
-                b"allow-cross-slot-keys" => &mut flags.allow_cross_slot_keys,
-                _ => {
-                    return Err(format!(
-                        "Unexpected flag in script shebang: {}",
-                        String::from_utf8_lossy(name)
-                    ));
-                }
-            };
-            *flag = true;
+            if !flags.set(name) {
+                return Err(format!("Unexpected flag in script shebang: {}", String::from_utf8_lossy(name)));
+            }
         }
     }
     Ok((flags, end))

@@ -4,13 +4,13 @@
 //! the script's `pcall` as a userdata (scripts expect a string or a table), and the "script: …, on
 //! @user_script:3." of an error reply needs the function that raises to be a plain C function. So the functions
 //! given to scripts are C functions, and all the `unsafe` of the module is here, in [`super::sandbox`] and
-//! [`super::interpreter`].
+//! [`super::vm`].
 //!
 //! The rules that make it sound:
 //! - A library function returns `Result<results, Raise>`; only the outermost frame ([`entry`]) calls `lua_error`,
 //!   once every Rust value of the function is dropped.
 //! - Lua can still `longjmp` out of a call that allocates (out of memory). So no frame owns heap memory
-//!   across such a call: buffers live in [`Shared`](super::interpreter::Shared).
+//!   across such a call: buffers live in [`Shared`](super::vm::Shared).
 //! - Whoever pushes has asked [`Stack::check`] or pushes fewer than the 20 slots every C function is given.
 
 use mlua::ffi;
@@ -19,7 +19,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
 use std::slice;
 
-use super::interpreter::Shared;
+use super::vm::Shared;
 
 pub(super) const NIL: c_int = ffi::LUA_TNIL;
 pub(super) const BOOLEAN: c_int = ffi::LUA_TBOOLEAN;
@@ -252,6 +252,18 @@ impl Stack {
     pub(super) fn insert(self, index: c_int) {
         self.assert_index(index);
         unsafe { ffi::lua_insert(self.l, index) }
+    }
+
+    /// Pops the top value into the place of the one at `index`.
+    pub(super) fn replace(self, index: c_int) {
+        self.assert_index(index);
+        unsafe { ffi::lua_replace(self.l, index) }
+    }
+
+    /// Pops the top value into a table, usually the registry, and returns its number there.
+    pub(super) fn reference(self, table: c_int) -> c_int {
+        self.assert_index(table);
+        unsafe { ffi::luaL_ref(self.l, table) }
     }
 
     pub(super) fn remove(self, index: c_int) {

@@ -11,8 +11,8 @@
 //! | `s` | a zero-terminated string |
 
 use super::LIBRARY_BYTES_MAX;
-use super::interpreter::Shared;
 use super::stack::{Raise, Results, Stack};
+use super::vm::Shared;
 
 /// The largest integer, in bytes.
 const INTEGER_SIZE_MAX: usize = 32;

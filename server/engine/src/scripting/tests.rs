@@ -43,14 +43,14 @@ impl ScriptHost for Fake {
         self.log.push((level, message.to_vec()));
     }
 
-    fn interrupted(&mut self) -> bool {
+    fn interrupted(&mut self) -> Option<&'static str> {
         match &mut self.interrupts {
-            Some(0) => true,
+            Some(0) => Some("Script killed by user with SCRIPT KILL..."),
             Some(left) => {
                 *left -= 1;
-                false
+                None
             }
-            None => false,
+            None => None,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::config::AppendFsync;
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::host::Facts;
+use crate::scripting::LibraryCounts;
 use crate::{CAIRN_VERSION, REDIS_VERSION};
 
 pub(super) static INFO: Command = Command {
@@ -256,17 +257,25 @@ fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
 
 fn scripts(text: &mut Text, cx: &Context<'_>) {
     // There are no figures while a script is what asks.
-    let (machine, sources, count) = cx.scripts.as_ref().map_or((0, 0, 0), |scripts| {
-        (scripts.used_memory() as u64, scripts.cache().source_bytes() as u64, scripts.cache().len())
+    let (of_eval, sources, count) = cx.scripts.as_ref().map_or((0, 0, 0), |scripts| {
+        let cache = scripts.eval.cache();
+        (scripts.eval.used_memory() as u64, cache.source_bytes() as u64, cache.len())
     });
-    text.bytes("used_memory_lua", machine);
-    text.field("used_memory_vm_eval", machine);
+    let (of_functions, codes, counts) =
+        cx.scripts.as_ref().map_or((0, 0, LibraryCounts::default()), |scripts| {
+            let functions = &scripts.functions;
+            (functions.used_memory() as u64, functions.code_bytes() as u64, functions.counts())
+        });
+    text.bytes("used_memory_lua", of_eval);
+    text.field("used_memory_vm_eval", of_eval);
     text.field("used_memory_scripts_eval", sources);
     text.field("number_of_cached_scripts", count);
-    text.constants(&["number_of_functions", "number_of_libraries", "used_memory_vm_functions"], 0);
-    text.bytes("used_memory_vm_total", machine);
-    text.field("used_memory_functions", 0);
-    text.bytes("used_memory_scripts", sources);
+    text.field("number_of_functions", counts.functions);
+    text.field("number_of_libraries", counts.libraries);
+    text.field("used_memory_vm_functions", of_functions);
+    text.bytes("used_memory_vm_total", of_eval + of_functions);
+    text.field("used_memory_functions", codes);
+    text.bytes("used_memory_scripts", sources + codes);
 }
 
 fn persistence(text: &mut Text, cx: &Context<'_>, facts: &Facts) {

@@ -117,7 +117,7 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     if cx.mode.busy && !nosave {
         // A snapshot would hold half of the running script's work.
-        return Err(crate::busy::BUSY);
+        return Err(crate::busy::refusal(cx.shared));
     }
     cx.host.request(if abort {
         Request::ShutdownAbort { client }

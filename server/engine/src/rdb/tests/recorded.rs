@@ -129,11 +129,32 @@ fn how_often_and_how_recently_keys_were_used_is_kept() {
 }
 
 #[test]
-fn functions_are_noted_not_lost_in_silence() {
+fn libraries_are_loaded_and_saved() {
     let loaded = recorded("functions.rdb", &Config::default());
-    let noted: Vec<_> = loaded.aux.other.iter().filter(|(name, _)| name == AUX_FUNCTION).collect();
-    assert_eq!(noted.len(), 1);
-    assert!(noted[0].1.starts_with("#!lua name=lib\n"));
+    let codes = loaded.functions.codes();
+    assert_eq!(codes.len(), 1);
+    assert!(codes[0].starts_with(b"#!lua name=lib\n"));
+    let snapshot = Snapshot { libraries: codes.clone(), ..Snapshot::of(loaded.dbs) };
+    let mut file = Vec::new();
+    save(snapshot, &loaded.aux, true, &mut file).expect("a Vec takes everything");
+    let again = super::loaded(&file).unwrap_or_else(|error| panic!("our own file is damaged: {error}"));
+    assert_eq!(again.functions.codes(), codes);
+    assert!(again.functions.counts().functions > 0);
+}
+
+#[test]
+fn a_library_that_does_not_load_is_an_error() {
+    let broken: std::sync::Arc<[u8]> = b"#!lua name=lib\nnonsense".as_slice().into();
+    let snapshot = Snapshot { libraries: vec![broken], ..Snapshot::of(databases(&[])) };
+    let mut file = Vec::new();
+    save(snapshot, &Aux::default(), true, &mut file).expect("a Vec takes everything");
+    let error = super::loaded(&file).map(drop).expect_err("the library is no Lua");
+    assert!(
+        error
+            .to_string()
+            .contains(": a library of functions cannot be loaded: ERR Error compiling function: "),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,7 +1,14 @@
-//! EVAL and its kin, SCRIPT.
+//! EVAL and FCALL and their kin; `script`: SCRIPT, `function`: FUNCTION.
 //!
-//! A script is one atomic unit: its commands run through the same dispatcher as a client's, one after the other, and
+//! A script, or a function, is one atomic unit: its commands run through the same dispatcher as a client's, one after the other, and
 //! their effects join one batch. What the script itself does is never logged.
+
+mod function;
+#[cfg(test)]
+mod function_tests;
+mod script;
+
+use std::sync::Arc;
 
 use cairn_proto::{ReplyWriter, Resp};
 
@@ -11,10 +18,11 @@ use crate::busy::{self, RunningScript};
 use crate::command::{COMMAND, Command, Entry, Flag, Flags, Group, Keys, READ, READ_UPDATE, table};
 use crate::context::{Context, Mode};
 use crate::error::{CommandError, CommandResult};
-use crate::host;
-use crate::scripting::{CommandArgs, LogLevel, Origin, ScriptFlags, ScriptHost, Sha};
+use crate::host::{self, Host};
+use crate::scripting::{CommandArgs, LogLevel, Origin, ScriptError, ScriptFlags, ScriptHost, Sha};
 
-pub(super) const COMMANDS: &[&Command] = &[&EVAL, &EVAL_RO, &EVALSHA, &EVALSHA_RO, &SCRIPT];
+pub(super) const COMMANDS: &[&Command] =
+    &[&EVAL, &EVAL_RO, &EVALSHA, &EVALSHA_RO, &FCALL, &FCALL_RO, &function::FUNCTION, &script::SCRIPT];
 
 static EVAL: Command = Command {
     name: "eval",
@@ -100,39 +108,115 @@ static EVALSHA_RO: Command = Command {
     ..COMMAND
 };
 
+static FCALL: Command = Command {
+    name: "fcall",
+    arity: -3,
+    group: Group::Scripting,
+    since: "7.0.0",
+    flags: &[
+        Flag::NoScript,
+        Flag::SkipMonitor,
+        Flag::MayReplicate,
+        Flag::NoMandatoryKeys,
+        Flag::Stale,
+        Flag::MovableKeys,
+    ],
+    keys: &[Keys::number(2, READ_UPDATE)],
+    summary: "Runs a function of a library.",
+    complexity: "Depends on the function",
+    syntax: "function:string numkeys:integer [key ...] [arg:string ...]",
+    run: |cx, args| fcall(cx, args, false),
+    ..COMMAND
+};
+
+static FCALL_RO: Command = Command {
+    name: "fcall_ro",
+    arity: -3,
+    group: Group::Scripting,
+    since: "7.0.0",
+    flags: &[
+        Flag::NoScript,
+        Flag::SkipMonitor,
+        Flag::NoMandatoryKeys,
+        Flag::Stale,
+        Flag::ReadOnly,
+        Flag::MovableKeys,
+    ],
+    keys: &[Keys::number(2, READ)],
+    summary: "Runs a function of a library that may only read.",
+    complexity: "Depends on the function",
+    syntax: "function:string numkeys:integer [key ...] [arg:string ...]",
+    run: |cx, args| fcall(cx, args, true),
+    ..COMMAND
+};
+
 fn eval(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
+    let key_count = key_count(args, CommandError::NotInteger)?;
     let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
-    let sha = scripts.load(args.at(1), Origin::Eval).map_err(|error| CommandError::Bytes(error.message))?;
-    run(cx, args, &sha, read_only)
+    let sha = scripts.eval.load(args.at(1), Origin::Eval).map_err(as_reply)?;
+    run(cx, args, Program::Script(sha), key_count, read_only)
 }
 
 fn evalsha(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
-    let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
-    let sha = Sha::parse(args.at(1))
-        .filter(|sha| scripts.script(sha).is_some())
-        .ok_or("NOSCRIPT No matching script. Please use EVAL.")?;
-    run(cx, args, &sha, read_only)
+    const UNKNOWN: CommandError = CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
+    if args.at(1).len() != Sha::DIGITS {
+        return Err(UNKNOWN);
+    }
+    let key_count = key_count(args, CommandError::NotInteger)?;
+    let scripts = cx.scripts.as_ref().ok_or(NESTED)?;
+    let sha = Sha::parse(args.at(1)).filter(|sha| scripts.eval.script(sha).is_some()).ok_or(UNKNOWN)?;
+    run(cx, args, Program::Script(sha), key_count, read_only)
+}
+
+fn fcall(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
+    cx.depends_on_functions();
+    let scripts = cx.scripts.as_ref().ok_or(NESTED)?;
+    let function = scripts.functions.function(args.at(1)).ok_or("ERR Function not found")?;
+    let name = Arc::clone(&function.name);
+    let key_count = key_count(args, CommandError::new("ERR Bad number of keys provided"))?;
+    run(cx, args, Program::Function(name), key_count, read_only)
 }
 
 /// The dispatcher keeps scripts out of scripts; this is for whoever changes that.
 const NESTED: CommandError = CommandError::new("ERR scripts do not nest");
 
-/// Runs a script that is in the cache.
-fn run(cx: &mut Context<'_>, args: Args<'_>, sha: &Sha, read_only: bool) -> CommandResult {
-    let key_count = args.int(2)?;
-    let rest = args.from(3);
-    if key_count < 0 {
-        return Err("ERR Number of keys can't be negative".into());
-    }
-    if key_count > rest.len() as i64 {
+/// How many of the arguments are keys.
+fn key_count(args: Args<'_>, not_a_number: CommandError) -> CommandResult<usize> {
+    let count = args.int(2).map_err(|_| not_a_number)?;
+    if count > (args.len() - 3) as i64 {
         return Err("ERR Number of keys can't be greater than number of args".into());
     }
-    let (keys, argv) = rest.split_at(key_count as usize);
+    usize::try_from(count).map_err(|_| "ERR Number of keys can't be negative".into())
+}
 
+fn as_reply(error: ScriptError) -> CommandError {
+    match error.counted {
+        true => CommandError::Counted(error.message),
+        false => CommandError::Bytes(error.message),
+    }
+}
+
+/// What is to run. It is known.
+enum Program {
+    Script(Sha),
+    Function(Arc<[u8]>),
+}
+
+fn run(
+    cx: &mut Context<'_>,
+    args: Args<'_>,
+    program: Program,
+    key_count: usize,
+    read_only: bool,
+) -> CommandResult {
+    let (keys, argv) = args.from(3).split_at(key_count);
     let out_of_memory = cx.shared.config.maxmemory > 0 && !crate::eviction::make_room(cx);
     let scripts = cx.scripts.take().ok_or(NESTED)?;
-    let flags = scripts.script(sha).map(|script| script.flags).unwrap_or_default();
-    let limits = match limits(cx, &flags, read_only, out_of_memory) {
+    let flags = match &program {
+        Program::Script(sha) => scripts.eval.script(sha).map(|script| script.flags),
+        Program::Function(name) => scripts.functions.function(name).map(|function| function.flags),
+    };
+    let limits = match limits(cx, &flags.unwrap_or_default(), read_only, out_of_memory) {
         Ok(limits) => limits,
         Err(error) => {
             cx.scripts = Some(scripts);
@@ -144,39 +228,48 @@ fn run(cx: &mut Context<'_>, args: Args<'_>, sha: &Sha, read_only: bool) -> Comm
     let mut reply = ReplyWriter::new(cx.reply.resp);
     std::mem::swap(&mut reply, cx.reply);
     let result = {
-        let started_us = cx.host.monotonic_us();
-        cx.shared.running_script = Some(RunningScript { started_us, ..RunningScript::default() });
+        cx.shared.running_script = Some(RunningScript {
+            started_us: cx.host.monotonic_us(),
+            function: match &program {
+                Program::Script(_) => None,
+                Program::Function(name) => Some(Arc::clone(name)),
+            },
+            loaded: scripts.functions.counts(),
+            ..RunningScript::default()
+        });
         let mut caller = Caller { cx, limits, writer: ReplyWriter::default() };
-        scripts.run(sha, keys, argv, &mut caller, &mut reply)
+        match &program {
+            Program::Script(sha) => scripts.eval.run(sha, keys, argv, &mut caller, &mut reply),
+            Program::Function(name) => scripts.functions.call(name, keys, argv, &mut caller, &mut reply),
+        }
     };
     cx.shared.running_script = None;
     std::mem::swap(&mut reply, cx.reply);
     cx.client.db = db;
     cx.keys.select(db);
     cx.scripts = Some(scripts);
-    result.map_err(|error| match error.counted {
-        true => CommandError::Counted(error.message),
-        false => CommandError::Bytes(error.message),
-    })
+    result.map_err(as_reply)
 }
 
 /// The flags of a command that runs a script: what the script declares counts, where it declares anything.
-/// (`scriptFlagsToCmdFlags` in Redis's script.c)
+/// (`getCommandFlags` of Redis's server.c)
 pub(crate) fn effective_flags(cx: &Context<'_>, flags: Flags) -> Flags {
-    // EVAL and EVALSHA; the read-only ones do not write whatever the script says.
-    if !(flags.has(Flag::MayReplicate) && cx.command.spec.group == Group::Scripting) {
+    // SCRIPT and FUNCTION find no keys.
+    if cx.command.spec.group != Group::Scripting || !flags.has(Flag::MovableKeys) {
         return flags;
     }
-    let declared = if cx.command.full_name == "eval" {
-        ScriptFlags::of_source(cx.args.at(1)).unwrap_or_default()
-    } else {
-        let scripts = cx.scripts.as_ref();
-        let script = Sha::parse(cx.args.at(1)).and_then(|sha| scripts?.script(&sha));
-        script.map(|script| script.flags).unwrap_or_default()
+    let scripts = cx.scripts.as_ref();
+    let declared = match cx.command.spec.name {
+        "eval" | "eval_ro" => ScriptFlags::of_source(cx.args.at(1)),
+        "fcall" | "fcall_ro" => scripts
+            .and_then(|scripts| scripts.functions.function(cx.args.at(1)))
+            .map(|function| function.flags),
+        _ => {
+            let script = Sha::parse(cx.args.at(1)).and_then(|sha| scripts?.eval.script(&sha));
+            script.map(|script| script.flags)
+        }
     };
-    if !declared.declared {
-        return flags;
-    }
+    let Some(declared) = declared.filter(|flags| flags.declared) else { return flags };
     flags
         .with(Flag::MayReplicate, false)
         .with(Flag::Write, !declared.no_writes)
@@ -202,13 +295,20 @@ fn limits(
     if !flags.declared {
         return Ok(Limits { read_only, out_of_memory });
     }
-    if read_only && !flags.no_writes {
-        return Err("ERR Can not execute a script with write flag using *_ro command.".into());
+    // To clients that see no cluster it is none.
+    if flags.no_cluster && cx.host.cluster().is_some_and(|view| view.redirect) {
+        return Err("ERR Can not run script on cluster, 'no-cluster' flag is set.".into());
     }
-    if !flags.no_writes
-        && let Some(refusal) = &cx.shared.write_refusal
-    {
-        return Err(refusal.clone());
+    if !flags.no_writes {
+        if cx.shared.replica {
+            return Err("READONLY Can not run script with write flag on readonly replica".into());
+        }
+        if let Some(refusal) = &cx.shared.write_refusal {
+            return Err(refusal.clone());
+        }
+        if read_only {
+            return Err("ERR Can not execute a script with write flag using *_ro command.".into());
+        }
     }
     if out_of_memory && !flags.allow_oom && !flags.no_writes {
         return Err(
@@ -293,17 +393,11 @@ impl ScriptHost for Caller<'_, '_> {
     }
 
     fn log(&mut self, level: LogLevel, message: &[u8]) {
-        let level = match level {
-            LogLevel::Debug => host::LogLevel::Debug,
-            LogLevel::Verbose => host::LogLevel::Verbose,
-            LogLevel::Notice => host::LogLevel::Notice,
-            LogLevel::Warning => host::LogLevel::Warning,
-        };
-        self.cx.host.log(level, &String::from_utf8_lossy(message));
+        log(self.cx.host, level, message);
     }
 
-    fn interrupted(&mut self) -> bool {
-        busy::interrupted(self.cx)
+    fn interrupted(&mut self) -> Option<&'static str> {
+        busy::interrupted(self.cx).then_some("Script killed by user with SCRIPT KILL...")
     }
 
     fn acl_check(&mut self, args: CommandArgs<'_>) -> Option<bool> {
@@ -314,161 +408,15 @@ impl ScriptHost for Caller<'_, '_> {
     }
 }
 
-static SCRIPT: Command = Command {
-    name: "script",
-    arity: -2,
-    group: Group::Scripting,
-    since: "2.6.0",
-    summary: "Loads, looks up and forgets scripts.",
-    complexity: "Depends on the subcommand",
-    subcommands: &[&SCRIPT_DEBUG, &SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP, &SCRIPT_KILL, &SCRIPT_LOAD],
-    ..COMMAND
-};
-
-static SCRIPT_LOAD: Command = Command {
-    name: "load",
-    arity: 3,
-    group: Group::Scripting,
-    since: "2.6.0",
-    flags: &[Flag::NoScript, Flag::Stale],
-    summary: "Makes a script known, to be run by EVALSHA.",
-    complexity: "O(N) with N the length of the script",
-    syntax: "script:string",
-    run: script_load,
-    ..COMMAND
-};
-
-fn script_load(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
-    let sha = scripts.load(args.at(2), Origin::Load).map_err(|error| CommandError::Bytes(error.message))?;
-    cx.reply.bulk(&sha.hex());
-    Ok(())
-}
-
-static SCRIPT_EXISTS: Command = Command {
-    name: "exists",
-    arity: -3,
-    group: Group::Scripting,
-    since: "2.6.0",
-    flags: &[Flag::NoScript, Flag::Stale],
-    summary: "Says which scripts are known.",
-    complexity: "O(N) with N the number of digests",
-    syntax: "sha1:string [sha1:string ...]",
-    run: script_exists,
-    ..COMMAND
-};
-
-fn script_exists(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let scripts = cx.scripts.as_ref().ok_or(NESTED)?;
-    cx.reply.array(args.len() - 2);
-    for digest in args.from(2) {
-        let known = Sha::parse(digest).is_some_and(|sha| scripts.script(&sha).is_some());
-        cx.reply.int(known.into());
-    }
-    Ok(())
-}
-
-static SCRIPT_FLUSH: Command = Command {
-    name: "flush",
-    arity: -2,
-    group: Group::Scripting,
-    since: "2.6.0",
-    flags: &[Flag::NoScript, Flag::Stale],
-    summary: "Forgets all scripts.",
-    complexity: "O(N) with N the number of scripts",
-    syntax: "[ASYNC | SYNC]",
-    run: script_flush,
-    ..COMMAND
-};
-
-fn script_flush(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    if args.len() > 3 || (args.len() == 3 && !args.is(2, "ASYNC") && !args.is(2, "SYNC")) {
-        return Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".into());
-    }
-    let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
-    scripts.flush().map_err(|error| CommandError::Bytes(error.message))?;
-    cx.reply.ok();
-    Ok(())
-}
-
-static SCRIPT_DEBUG: Command = Command {
-    name: "debug",
-    arity: 3,
-    group: Group::Scripting,
-    since: "3.2.0",
-    flags: &[Flag::NoScript],
-    summary: "Would step through the next script; there is no debugger here.",
-    syntax: "YES | SYNC | NO",
-    run: script_debug,
-    ..COMMAND
-};
-
-fn script_debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    if args.is(2, "NO") {
-        cx.reply.ok();
-        return Ok(());
-    }
-    if args.is(2, "YES") || args.is(2, "SYNC") {
-        return Err("ERR there is no script debugger; redis.log() writes to the server's log".into());
-    }
-    Err("ERR Use SCRIPT DEBUG YES/SYNC/NO".into())
-}
-
-static SCRIPT_KILL: Command = Command {
-    name: "kill",
-    arity: 2,
-    group: Group::Scripting,
-    since: "2.6.0",
-    flags: &[Flag::NoScript, Flag::AllowBusy],
-    summary: "Ends the running script.",
-    run: script_kill,
-    ..COMMAND
-};
-
-fn script_kill(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
-    match &mut cx.shared.running_script {
-        None => Err("NOTBUSY No scripts in execution right now.".into()),
-        Some(running) if running.wrote => Err(
-            "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the \
-             script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command."
-                .into(),
-        ),
-        Some(running) => {
-            running.killed = true;
-            cx.reply.ok();
-            Ok(())
-        }
-    }
-}
-
-static SCRIPT_HELP: Command = Command {
-    name: "help",
-    arity: 2,
-    group: Group::Scripting,
-    since: "5.0.0",
-    flags: &[Flag::Loading, Flag::Stale],
-    summary: "Says what SCRIPT can do.",
-    run: script_help,
-    ..COMMAND
-};
-
-fn script_help(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
-    const LINES: &[&str] = &[
-        "SCRIPT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "EXISTS <sha1> [<sha1> ...]",
-        "    Say for each digest whether the script is known.",
-        "FLUSH [ASYNC|SYNC]",
-        "    Forget all scripts.",
-        "KILL",
-        "    End the script that is running.",
-        "LOAD <script>",
-        "    Make a script known and return its digest.",
-        "HELP",
-        "    Print this help.",
-    ];
-    cx.reply.array(LINES.len());
-    LINES.iter().for_each(|line| cx.reply.simple(*line));
-    Ok(())
+/// `redis.log`.
+fn log(host: &dyn Host, level: LogLevel, message: &[u8]) {
+    let level = match level {
+        LogLevel::Debug => host::LogLevel::Debug,
+        LogLevel::Verbose => host::LogLevel::Verbose,
+        LogLevel::Notice => host::LogLevel::Notice,
+        LogLevel::Warning => host::LogLevel::Warning,
+    };
+    host.log(level, &String::from_utf8_lossy(message));
 }
 
 #[cfg(test)]
