@@ -235,9 +235,9 @@ mod tests {
                  the nodes of a Cairn group replicate by themselves (cluster-enabled)",
             ),
             (
-                "tls-port 6380",
-                "my.conf:1: directive 'tls-port' is not supported: Cairn does not speak TLS with clients; put a TLS \
-                 proxy in front of it",
+                "tls-ciphers HIGH",
+                "my.conf:1: directive 'tls-ciphers' is not supported: ciphers are those that rustls holds to be safe, keys \
+                 have no passphrase, nodes use 'tls-cluster'; leave the line out",
             ),
             (
                 "include missing-file.conf",

@@ -9,13 +9,16 @@ use anyhow::{Context, Result, bail};
 use cairn_engine::config::{AppendFsync, Config, LogLevel};
 use cairn_engine::{Engine, EngineOptions, Host};
 use cairn_replication::handle::Handle;
+use cairn_replication::transport::tls::Tls;
 use cairn_replication::types::Peer;
 use cairn_storage::disk::{Disk, RealDisk};
 use cairn_storage::snapshot::SnapshotDir;
 use cairn_storage::writer::{LogWriter, Notify, SyncPolicy};
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::cluster::boot;
+use crate::executor::tls;
 use crate::executor::wake::Ready;
 use crate::executor::{Executor, Exit, Listener, Parts, Services, StopFlag, now_ms};
 use crate::host::ServerHost;
@@ -76,13 +79,14 @@ pub fn prepare(
         load_users(&config, &mut engine, &mut host)?;
     }
     let ready = Arc::new(Ready::default());
-    let Kept { journal, writer, cluster, snapshot_bytes } = if config.cluster_enabled {
+    let Kept { journal, writer, cluster, peer_tls, snapshot_bytes } = if config.cluster_enabled {
         let needs = boot::Needs { disk: &disk, dir: &dir, config: &config, ready: &ready };
         let started = boot::start(&needs, boot::Machine::real(), &mut engine, &mut host)?;
         Kept {
             journal: Some(Box::new(started.journal)),
             writer: None,
             cluster: Some((started.handle, started.me)),
+            peer_tls: started.tls,
             snapshot_bytes: started.snapshot_bytes,
         }
     } else {
@@ -93,7 +97,7 @@ pub fn prepare(
 
     let listeners = listen(&config, &mut Vec::new())?;
     if listeners.is_empty() {
-        bail!("configured to not listen anywhere: set port or unixsocket");
+        bail!("configured to not listen anywhere: set port, tls-port or unixsocket");
     }
     fill_facts(&host, &config, config_file.as_deref());
     let snapshots =
@@ -104,7 +108,7 @@ pub fn prepare(
         .spawn(move || bin.into_iter().for_each(drop))
         .context("cannot start a thread")?;
     let snapshot_file = config.dbfilename.clone();
-    let services = Services { disk, dir, snapshot_file, _lock: lock, trash, set_log_level, writer };
+    let services = Services { disk, dir, snapshot_file, _lock: lock, trash, set_log_level, writer, peer_tls };
     let stop = watch_signals(Arc::clone(&ready))?;
     let executor = Executor::new(Parts {
         engine,
@@ -138,6 +142,7 @@ struct Kept {
     journal: Option<Box<dyn Journal>>,
     writer: Option<Arc<LogWriter>>,
     cluster: Option<(Handle, Peer)>,
+    peer_tls: Option<Tls>,
     snapshot_bytes: u64,
 }
 
@@ -179,7 +184,7 @@ fn single(
         tracing::warn!("appendonly is off: what is written after the last snapshot is lost in a crash");
         None
     };
-    Ok(Kept { journal, writer: Some(writer), cluster: None, snapshot_bytes })
+    Ok(Kept { journal, writer: Some(writer), cluster: None, peer_tls: None, snapshot_bytes })
 }
 
 /// The log-writer's name for an `appendfsync`.
@@ -202,18 +207,22 @@ fn random_seed() -> u64 {
 pub fn listen(config: &Config, old: &mut Vec<Listener>) -> Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     let mut kept = Vec::new();
-    if config.port != 0 {
+    for (port, acceptor) in ports(config)? {
         for address in &config.bind {
             let (optional, address) = match address.strip_prefix('-') {
                 Some(address) => (true, address),
                 None => (false, address.as_str()),
             };
-            let opened = resolve(address, config).and_then(|address| {
+            let opened = resolve(address, port).and_then(|address| {
                 if old.iter().any(|listener| listener.address() == Some(address)) {
                     kept.push(address);
                     return Ok(());
                 }
-                listeners.push(Listener::Tcp(listen_tcp(address, config)?));
+                let listener = listen_tcp(address, config)?;
+                listeners.push(match &acceptor {
+                    Some(acceptor) => Listener::Tls(listener, Arc::clone(acceptor)),
+                    None => Listener::Tcp(listener),
+                });
                 Ok(())
             });
             match opened {
@@ -236,16 +245,33 @@ pub fn listen(config: &Config, old: &mut Vec<Listener>) -> Result<Vec<Listener>>
     Ok(listeners)
 }
 
+/// The ports to listen on, and what makes TLS of the connections to one of them.
+fn ports(config: &Config) -> Result<Vec<(u16, Option<Arc<ServerConfig>>)>> {
+    let mut ports = Vec::new();
+    if config.port != 0 {
+        ports.push((config.port, None));
+    }
+    if config.tls_port != 0 {
+        ports.push((config.tls_port, Some(tls::acceptor(config)?)));
+    }
+    Ok(ports)
+}
+
+/// The port that INFO shows: the plain one if there is one.
+pub fn shown_port(config: &Config) -> u16 {
+    if config.port == 0 { config.tls_port } else { config.port }
+}
+
 /// The address that a word of `bind` means.
-fn resolve(address: &str, config: &Config) -> Result<SocketAddr> {
+fn resolve(address: &str, port: u16) -> Result<SocketAddr> {
     let host = match address {
         "*" => "0.0.0.0",
         "::*" => "::",
         other => other,
     };
-    (host, config.port)
+    (host, port)
         .to_socket_addrs()
-        .with_context(|| format!("cannot listen on {host} port {}", config.port))?
+        .with_context(|| format!("cannot listen on {host} port {port}"))?
         .next()
         .with_context(|| format!("'{host}' has no address"))
 }
@@ -317,7 +343,7 @@ fn fill_facts(host: &ServerHost, config: &Config, config_file: Option<&Path>) {
     let facts = &mut shared.facts;
     facts.process_id = std::process::id();
     facts.run_id = run_id();
-    facts.tcp_port = config.port;
+    facts.tcp_port = shown_port(config);
     facts.executable = std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     facts.config_file = config_file.map(|path| path.display().to_string()).unwrap_or_default();
     facts.os = process::os_name();
@@ -335,6 +361,6 @@ fn run_id() -> String {
 
 /// The lines that people, scripts and test suites wait for.
 fn announce(config: &Config) {
-    tracing::info!(port = config.port, dir = config.dir, appendfsync = %config.appendfsync, "Server initialized");
+    tracing::info!(port = config.port, tls_port = config.tls_port, dir = config.dir, appendfsync = %config.appendfsync, "Server initialized");
     tracing::info!("Ready to accept connections");
 }

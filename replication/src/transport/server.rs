@@ -65,7 +65,7 @@ pub async fn serve(shared: Arc<Shared>, inbound: Arc<dyn Inbound>) -> io::Result
             }
         }
     }
-    if listeners.is_empty() {
+    if listeners.is_empty() && !shared.options.listen.is_empty() {
         return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "no address to listen for peers at"));
     }
     let hall = Arc::new(Hall { shared, inbound, guests: Mutex::default() });

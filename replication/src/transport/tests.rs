@@ -444,6 +444,20 @@ async fn tls_lets_in_who_the_authority_knows_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn renewed_certificates_count_for_new_connections() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let net = MemoryNet::new();
+    let ends = [old.node(&old), old.node(&old)];
+    let one = with_tls(&net, 1, Some(ends[0].clone())).await;
+    let _two = with_tls(&net, 2, Some(ends[1].clone())).await;
+    one.peers.hello("n2", 2).await.expect("one authority");
+    ends[1].renew(new.node(&new));
+    one.peers.hello("n2", 2).await.expect_err("one goes by the old files");
+    ends[0].renew(new.node(&new));
+    one.peers.hello("n2", 2).await.expect("one authority again");
+}
+
+#[tokio::test]
 async fn certificates_come_from_files() {
     let (authority, dir) = (Authority::new(), tempfile::tempdir().expect("a directory"));
     let key = KeyPair::generate().expect("a key");

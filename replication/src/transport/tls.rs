@@ -4,7 +4,7 @@
 //! name is in it does not matter, as in Redis: nodes change their addresses, and which node it is says the handshake.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -21,9 +21,28 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::net::Io;
 
-/// This node's certificate and key, and the authority of all nodes.
+/// The certificates in a PEM file. The error says which file and what is wrong.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match found {
+        Ok(found) if found.is_empty() => Err(format!("{}: no certificate in it", path.display())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// The key in a PEM file.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// This node's certificate and key, and the authority of all nodes. Clones are one: what renews one renews all.
 #[derive(Clone)]
 pub struct Tls {
+    ends: Arc<RwLock<Ends>>,
+}
+
+struct Ends {
     acceptor: TlsAcceptor,
     connector: TlsConnector,
 }
@@ -31,16 +50,7 @@ pub struct Tls {
 impl Tls {
     /// Reads PEM files. The error says which file and what is wrong.
     pub fn load(cert: &Path, key: &Path, authority: &Path) -> Result<Tls, String> {
-        let certificates = |path: &Path| {
-            let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            match found {
-                Ok(found) if found.is_empty() => Err(format!("{}: no certificate in it", path.display())),
-                Ok(found) => Ok(found),
-                Err(error) => Err(format!("{}: {error}", path.display())),
-            }
-        };
-        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| format!("{}: {e}", key.display()))?;
-        Tls::new(certificates(cert)?, key_der, certificates(authority)?)
+        Tls::new(certificates(cert)?, private_key(key)?, certificates(authority)?)
             .map_err(|error| format!("{} with {}: {error}", cert.display(), key.display()))
     }
 
@@ -69,22 +79,36 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(chain, key)?;
-        Ok(Tls {
-            acceptor: TlsAcceptor::from(Arc::new(server)),
-            connector: TlsConnector::from(Arc::new(client)),
-        })
+        let acceptor = TlsAcceptor::from(Arc::new(server));
+        let connector = TlsConnector::from(Arc::new(client));
+        Ok(Tls { ends: Arc::new(RwLock::new(Ends { acceptor, connector })) })
+    }
+
+    /// Connections that are made from now on are made as by `newer`, which nobody else has.
+    pub fn renew(&self, newer: Tls) {
+        std::mem::swap(&mut *write(&self.ends), &mut *write(&newer.ends));
     }
 
     pub async fn connect(&self, host: &str, stream: Box<dyn Io>) -> std::io::Result<Box<dyn Io>> {
+        let connector = read(&self.ends).connector.clone();
         // Only sent along; nothing is checked against it. What is no name, like fe80::1%eth0, is left out.
         let fallback = ServerName::try_from("cairn").expect("a legal name");
         let name = ServerName::try_from(host.to_owned()).unwrap_or(fallback);
-        Ok(Box::new(self.connector.connect(name, stream).await?))
+        Ok(Box::new(connector.connect(name, stream).await?))
     }
 
     pub async fn accept(&self, stream: Box<dyn Io>) -> std::io::Result<Box<dyn Io>> {
-        Ok(Box::new(self.acceptor.accept(stream).await?))
+        let acceptor = read(&self.ends).acceptor.clone();
+        Ok(Box::new(acceptor.accept(stream).await?))
     }
+}
+
+fn read(ends: &RwLock<Ends>) -> RwLockReadGuard<'_, Ends> {
+    ends.read().expect("nothing panics while it has the ends")
+}
+
+fn write(ends: &RwLock<Ends>) -> RwLockWriteGuard<'_, Ends> {
+    ends.write().expect("nothing panics while it has the ends")
 }
 
 impl std::fmt::Debug for Tls {

@@ -82,11 +82,15 @@ fn start_logging(config: &Config) -> Result<Box<dyn Fn(LogLevel)>> {
     }))
 }
 
-/// What is logged. This server tells the story of a cluster itself; openraft's own account of each step is for whoever asks for
-/// everything.
+/// What is logged. This server tells the story of a cluster itself. openraft repeats its warnings ten times a second while a
+/// peer cannot be reached: they, and its account of each step, are for whoever asks for more.
 fn shown(level: LogLevel) -> Targets {
     let ours = level_filter(level);
-    let openraft = if level == LogLevel::Debug { ours } else { ours.min(LevelFilter::WARN) };
+    let openraft = match level {
+        LogLevel::Debug => ours,
+        LogLevel::Verbose => LevelFilter::WARN,
+        _ => ours.min(LevelFilter::ERROR),
+    };
     Targets::new().with_default(ours).with_target("openraft", openraft)
 }
 

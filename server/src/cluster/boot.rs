@@ -49,6 +49,8 @@ pub struct Started {
     pub journal: RaftJournal,
     pub handle: Handle,
     pub me: Peer,
+    /// With `tls-cluster`; renewed when the files are.
+    pub tls: Option<Tls>,
     /// Bytes of the snapshot that was loaded.
     pub snapshot_bytes: u64,
 }
@@ -101,13 +103,14 @@ pub fn start(
         None => None,
     };
     let node_timeout = Duration::from_millis(config.cluster_node_timeout);
+    let tls = if config.tls_cluster { Some(peer_tls(config)?) } else { None };
     let transport = Peers::new(
         machine.net,
         transport::Options {
             listen: listen_addresses(config),
             port: me_cluster_port(config),
             secret: Some(config.cluster_secret.clone().into_bytes()).filter(|secret| !secret.is_empty()),
-            tls: tls(config)?,
+            tls: tls.clone(),
             silence: node_timeout,
             snapshots: snapshots.clone(),
             snapshot_file: config.dbfilename.clone(),
@@ -139,7 +142,7 @@ pub fn start(
     let release_timeout = (node_timeout * RELEASE_TIMEOUTS).max(RELEASE_TIMEOUT_MIN);
     let journal = RaftJournal::new(Box::new(group), start, release_timeout);
     engine.follow();
-    Ok(Started { journal, handle, me, snapshot_bytes: found.snapshot_bytes })
+    Ok(Started { journal, handle, me, tls, snapshot_bytes: found.snapshot_bytes })
 }
 
 /// What the directory held.
@@ -333,14 +336,9 @@ fn listen_addresses(config: &Config) -> Vec<ListenAt> {
     config.bind.iter().map(plain).collect()
 }
 
-fn tls(config: &Config) -> Result<Option<Tls>> {
-    if !config.tls_cluster {
-        return Ok(None);
-    }
+/// What nodes prove themselves to each other with, as the files are now.
+pub fn peer_tls(config: &Config) -> Result<Tls> {
     let files = [&config.tls_cert_file, &config.tls_key_file, &config.tls_ca_cert_file];
-    if files.iter().any(|file| file.is_empty()) {
-        bail!("tls-cluster needs tls-cert-file, tls-key-file and tls-ca-cert-file");
-    }
     let [cert, key, authority] = files.map(Path::new);
-    Tls::load(cert, key, authority).map(Some).map_err(anyhow::Error::msg)
+    Tls::load(cert, key, authority).map_err(anyhow::Error::msg)
 }

@@ -7,6 +7,7 @@
 //! ```text
 //! wake.rs         which sockets are ready
 //! stream.rs       sockets
+//! tls.rs          TLS on them
 //! connection.rs   one client: socket, received bytes
 //! turn.rs         the steps of a turn
 //! route.rs        requests that another node has to answer
@@ -25,6 +26,7 @@ mod requests;
 pub mod route;
 mod session;
 mod stream;
+pub mod tls;
 mod turn;
 pub mod wake;
 
@@ -40,6 +42,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cairn_engine::effects::Batch;
 use cairn_engine::{Engine, Host, Slot};
 use cairn_replication::handle::Handle;
+use cairn_replication::transport::tls::Tls;
 use cairn_replication::types::Peer;
 use cairn_storage::writer::LogWriter;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -93,6 +96,8 @@ pub struct Services {
     pub set_log_level: Box<dyn Fn(cairn_engine::config::LogLevel)>,
     /// The log's thread: the journal's, and there to begin one when the log is turned on. A cluster's log is Raft's.
     pub writer: Option<Arc<LogWriter>>,
+    /// With `tls-cluster`, what this node shows the others.
+    pub peer_tls: Option<Tls>,
 }
 
 /// How the server ends.

@@ -6,13 +6,16 @@ use std::time::Duration;
 use cairn_engine::config::{self, Config, ConfigError, DirectiveId};
 use cairn_engine::host::{ConfigChange, Request};
 use cairn_engine::{Engine, Slot, rdb};
+use cairn_replication::transport::tls::Tls;
 use cairn_storage::snapshot::{SnapshotDir, write_file_atomically};
+use tokio_rustls::rustls::ServerConfig;
 
 use super::lead::Cluster;
-use super::{Executor, Exit, Listener, Traffic, now_ms};
+use super::{Executor, Exit, Listener, Traffic, now_ms, tls};
+use crate::cluster::boot;
 use crate::journal::{LocalJournal, Retention};
 use crate::snapshots;
-use crate::start::{listen, sync_policy};
+use crate::start::{listen, shown_port, sync_policy};
 
 /// A shutdown under way: writes are held, what was appended becomes safe, then the process ends.
 pub(super) struct Shutdown {
@@ -26,10 +29,29 @@ pub(super) struct Shutdown {
 /// POSIX fixes this number.
 const SIGINT: i32 = 2;
 
+/// What [`tls::acceptor`] goes by.
+const TLS_DIRECTIVES: [DirectiveId; 8] = [
+    DirectiveId::tls_cert_file,
+    DirectiveId::tls_key_file,
+    DirectiveId::tls_ca_cert_file,
+    DirectiveId::tls_ca_cert_dir,
+    DirectiveId::tls_auth_clients,
+    DirectiveId::tls_protocols,
+    DirectiveId::tls_session_caching,
+    DirectiveId::tls_session_cache_size,
+];
+
 /// Somebody insists: everything acknowledged is in the log.
 pub(super) fn stop_at_once() -> ! {
     tracing::warn!("asked to stop a second time: stopping at once; the log has everything acknowledged");
     std::process::exit(1);
+}
+
+/// What came of reading the files that the `tls-` directives name.
+#[derive(Default)]
+struct Renewed {
+    clients: Option<Arc<ServerConfig>>,
+    peers: Option<Tls>,
 }
 
 /// A CONFIG SET that is being put into effect.
@@ -233,16 +255,29 @@ impl Executor {
         let ConfigChange { names, before, client } = change;
         let pending = PendingChange { client: client.and_then(|slot| self.client_id(slot)), names, before };
         let changed = |id: DirectiveId| pending.names.contains(&id.name());
-        let moves = changed(DirectiveId::port) || changed(DirectiveId::bind);
+        let mut renewed = Renewed::default();
+        if let Some(id) = TLS_DIRECTIVES.into_iter().find(|&id| changed(id)) {
+            match self.read_tls_files() {
+                Ok(read) => renewed = read,
+                Err(error) => {
+                    tracing::error!("CONFIG SET is taken back: {error:#}");
+                    let reason = "Unable to update TLS configuration. Check server logs.";
+                    return self.refuse_config(&pending, id, reason);
+                }
+            }
+        }
+        let moves = [DirectiveId::port, DirectiveId::tls_port, DirectiveId::bind].into_iter().any(changed);
         if moves && let Err(error) = self.listen_anew(&pending.before) {
             tracing::error!("CONFIG SET is taken back: {error:#}");
-            let (id, reason) = if changed(DirectiveId::port) {
-                (DirectiveId::port, "Unable to listen on this port. Check server logs.")
+            let moved = [DirectiveId::port, DirectiveId::tls_port].into_iter().find(|&id| changed(id));
+            let (id, reason) = if let Some(id) = moved {
+                (id, "Unable to listen on this port. Check server logs.")
             } else {
                 (DirectiveId::bind, "Failed to bind to specified addresses.")
             };
             return self.refuse_config(&pending, id, reason);
         }
+        self.renew_tls(renewed);
         self.put_into_effect(&pending.names);
         if changed(DirectiveId::appendonly) {
             self.log_switch = Some(pending);
@@ -302,14 +337,38 @@ impl Executor {
         }
     }
 
-    /// CONFIG SET port, bind: other listening sockets, with those of `before` as they were when that fails. Connections
+    fn read_tls_files(&self) -> anyhow::Result<Renewed> {
+        let config = &self.engine.shared.config;
+        Ok(Renewed {
+            clients: (config.tls_port != 0).then(|| tls::acceptor(config)).transpose()?,
+            peers: self.services.peer_tls.as_ref().map(|_| boot::peer_tls(config)).transpose()?,
+        })
+    }
+
+    /// Connections that come from now on are made as the files and directives say now.
+    fn renew_tls(&mut self, renewed: Renewed) {
+        if let Some(renewed) = renewed.clients {
+            for (listener, ..) in &mut self.listeners {
+                if let Listener::Tls(_, acceptor) = listener {
+                    *acceptor = Arc::clone(&renewed);
+                }
+            }
+            tracing::info!("clients' new connections go by the tls- directives and files as they are now");
+        }
+        if let (Some(tls), Some(renewed)) = (&self.services.peer_tls, renewed.peers) {
+            tls.renew(renewed);
+            tracing::info!("new connections between nodes go by the tls- files as they are now");
+        }
+    }
+
+    /// CONFIG SET port, tls-port, bind: other listening sockets, with those of `before` as they were when that fails. Connections
     /// stay.
     fn listen_anew(&mut self, before: &Config) -> anyhow::Result<()> {
         let config = &self.engine.shared.config;
         let mut old =
             std::mem::take(&mut self.listeners).into_iter().map(|(listener, ..)| listener).collect();
         let mut opened = listen(config, &mut old);
-        if opened.is_err() && config.port == before.port {
+        if opened.is_err() && config.port == before.port && config.tls_port == before.tls_port {
             // One of the old may be in the way, as 127.0.0.1 is in that of 0.0.0.0. Connections that wait in it are lost.
             old.retain(|listener| matches!(listener, Listener::Unix(..)));
             opened = listen(config, &mut old);
@@ -317,8 +376,8 @@ impl Executor {
         let outcome = match opened {
             Ok(listeners) => {
                 old = listeners;
-                tracing::info!(port = config.port, "listening anew");
-                self.shared.borrow_mut().facts.tcp_port = config.port;
+                tracing::info!(port = config.port, tls_port = config.tls_port, "listening anew");
+                self.shared.borrow_mut().facts.tcp_port = shown_port(config);
                 Ok(())
             }
             Err(error) => {

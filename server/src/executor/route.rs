@@ -324,8 +324,8 @@ impl Executor {
 
     /// The end of a session of another node's client, on purpose: the other node is told to end the client's connection.
     /// Without that, as when this node no longer leads, it would look for the session's continuation elsewhere.
-    pub(super) fn say_bye(&self, slot: Slot) {
-        if let Some(Some(connection)) = self.connections.get(slot)
+    pub(super) fn say_bye(&mut self, slot: Slot) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot)
             && let Session::Guest(guest) = &connection.session
             && self.forwarding.leading == Leading::Myself
             && let Some(bye) = guest.bye()

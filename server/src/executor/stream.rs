@@ -1,18 +1,23 @@
-//! A client's socket, TCP or Unix; or what a simulation has in place of one.
+//! A client's socket, TCP, with TLS on it, or Unix; or what a simulation has in place of one.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::rustls::ServerConfig;
+
+use super::tls::TlsStream;
 
 /// A connected socket.
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<TlsStream>),
     /// Not the operating system's.
     Simulated(Box<dyn Io>),
 }
@@ -29,6 +34,7 @@ impl Stream {
         let poll = match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Tls(stream) => return stream.poll_read(cx, buf.initialize_unfilled()),
             Self::Simulated(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         };
         poll.map_ok(|()| buf.filled().len())
@@ -41,6 +47,7 @@ impl Stream {
             Self::Tcp(stream) if slices.len() == 1 => Pin::new(stream).poll_write(cx, &slices[0]),
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => stream.poll_write(cx, slices),
             Self::Simulated(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
@@ -53,24 +60,32 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Ok(SockRef::from(stream)),
             Self::Unix(stream) => Ok(SockRef::from(stream)),
+            Self::Tls(stream) => Ok(SockRef::from(stream.socket())),
             Self::Simulated(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
     /// Reads what is there, whatever the I/O driver knows; `WouldBlock` when that is nothing.
-    pub fn read_now(&self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self.socket()?).read(buf)
+    pub fn read_now(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tls(stream) => stream.read_now(buf),
+            _ => (&*self.socket()?).read(buf),
+        }
     }
 
     /// Writes what the socket takes at once, whatever the I/O driver knows.
-    pub fn write_now(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self.socket()?).write_vectored(slices)
+    pub fn write_now(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tls(stream) => stream.write_now(slices),
+            _ => (&*self.socket()?).write_vectored(slices),
+        }
     }
 }
 
 /// A listening socket.
 pub enum Listener {
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<ServerConfig>),
     Unix(UnixListener, String),
     /// Not the operating system's.
     Simulated(Box<dyn Accept>),
@@ -96,7 +111,7 @@ impl Listener {
     /// The TCP address that it listens on.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().ok(),
             Self::Unix(..) | Self::Simulated(_) => None,
         }
     }
@@ -105,10 +120,12 @@ impl Listener {
     pub fn accept_now(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
-                // The address that comes with it: the socket knows none any more if the other end has hung up.
-                let (socket, address) = accept_socket(SockRef::from(listener))?;
-                let address = address.as_socket().ok_or(io::ErrorKind::InvalidData)?;
-                accepted_tcp(TcpStream::from_std(socket.into())?, address)
+                let (stream, address) = accept_tcp(listener)?;
+                accepted_tcp(stream, address)
+            }
+            Self::Tls(listener, acceptor) => {
+                let (stream, address) = accept_tcp(listener)?;
+                accepted_tls(stream, address, acceptor)
             }
             Self::Unix(listener, path) => {
                 let (socket, _) = accept_socket(SockRef::from(listener))?;
@@ -125,12 +142,23 @@ impl Listener {
                 let (stream, address) = result?;
                 accepted_tcp(stream, address)
             }),
+            Self::Tls(listener, acceptor) => listener.poll_accept(cx).map(|result| {
+                let (stream, address) = result?;
+                accepted_tls(stream, address, acceptor)
+            }),
             Self::Unix(listener, path) => {
                 listener.poll_accept(cx).map_ok(|(stream, _)| accepted_unix(stream, path))
             }
             Self::Simulated(listener) => listener.poll_accept(cx),
         }
     }
+}
+
+fn accept_tcp(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    // The address that comes with it: the socket knows none any more if the other end has hung up.
+    let (socket, address) = accept_socket(SockRef::from(listener))?;
+    let address = address.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+    Ok((TcpStream::from_std(socket.into())?, address))
 }
 
 fn accept_socket(listener: SockRef<'_>) -> io::Result<(Socket, SockAddr)> {
@@ -158,6 +186,18 @@ fn accepted_tcp(stream: TcpStream, address: SocketAddr) -> io::Result<Accepted> 
         unix_socket: false,
         local: address.ip().to_canonical().is_loopback(),
     })
+}
+
+fn accepted_tls(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: &Arc<ServerConfig>,
+) -> io::Result<Accepted> {
+    let mut accepted = accepted_tcp(stream, address)?;
+    if let Stream::Tcp(socket) = accepted.stream {
+        accepted.stream = Stream::Tls(Box::new(TlsStream::new(socket, Arc::clone(acceptor))?));
+    }
+    Ok(accepted)
 }
 
 fn accepted_unix(stream: UnixStream, path: &str) -> Accepted {

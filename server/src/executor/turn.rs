@@ -772,7 +772,7 @@ pub(super) struct Door<'a> {
 impl Door<'_> {
     /// Makes a client of an accepted connection, or turns it away.
     pub fn admit(&mut self, shared: &mut Shared, accepted: Accepted) -> Option<Slot> {
-        let Accepted { stream, address, local_address, unix_socket, local } = accepted;
+        let Accepted { mut stream, address, local_address, unix_socket, local } = accepted;
         let config = &shared.config;
         let refusal: Option<&[u8]> = if *self.connected >= config.maxclients as usize {
             Some(b"-ERR max number of clients reached\r\n")
@@ -806,19 +806,19 @@ impl Door<'_> {
 /// Options of a client's socket; returns its descriptor for CLIENT LIST.
 fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
     use std::os::fd::AsRawFd;
-    match stream {
-        Stream::Tcp(stream) => {
-            // Failures leave a working, only slower or less watched, socket.
-            let _ = stream.set_nodelay(true);
-            if keepalive_s > 0 {
-                let keepalive = socket2::TcpKeepalive::new()
-                    .with_time(Duration::from_secs(keepalive_s.into()))
-                    .with_interval(Duration::from_secs((keepalive_s / 3).max(1).into()));
-                let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
-            }
-            stream.as_raw_fd()
-        }
-        Stream::Unix(stream) => stream.as_raw_fd(),
-        Stream::Simulated(_) => -1,
+    let tcp = match stream {
+        Stream::Tcp(stream) => stream,
+        Stream::Tls(stream) => stream.socket(),
+        Stream::Unix(stream) => return stream.as_raw_fd(),
+        Stream::Simulated(_) => return -1,
+    };
+    // Failures leave a working, only slower or less watched, socket.
+    let _ = tcp.set_nodelay(true);
+    if keepalive_s > 0 {
+        let keepalive = socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(keepalive_s.into()))
+            .with_interval(Duration::from_secs((keepalive_s / 3).max(1).into()));
+        let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive);
     }
+    tcp.as_raw_fd()
 }

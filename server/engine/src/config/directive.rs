@@ -31,6 +31,7 @@ pub struct Directive {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Network,
+    Tls,
     Security,
     General,
     Persistence,
@@ -44,8 +45,9 @@ pub enum Group {
 
 impl Group {
     /// Every group, in the order of `--help`.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Network,
+        Self::Tls,
         Self::Security,
         Self::General,
         Self::Persistence,
@@ -60,6 +62,7 @@ impl Group {
     pub fn title(self) -> &'static str {
         match self {
             Self::Network => "Network",
+            Self::Tls => "TLS",
             Self::Security => "Security",
             Self::General => "General",
             Self::Persistence => "Persistence",
@@ -80,6 +83,8 @@ pub enum Changes {
     Live,
     /// By CONFIG SET, if `enable-protected-configs` allows it: it names a place on the disk.
     Protected,
+    /// By CONFIG SET, also to the same value: it names a file, which is read again.
+    Reread,
     /// Only in the config file or on the command line.
     AtStart,
 }

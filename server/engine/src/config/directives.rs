@@ -49,6 +49,31 @@ directives! {
         io_threads_do_reads: bool = false, YesNo, AtStart, NoEffect;
     }
 
+    Tls {
+        /// TCP port for TLS to listen on; 0 = none.
+        tls_port: u16 = 0, int(0, 65535), Live;
+        /// File with this server's certificate, and those between it and the authority's; PEM.
+        tls_cert_file: String = String::new(), OPTIONAL, Reread;
+        /// File with the certificate's key, PEM, without a passphrase.
+        tls_key_file: String = String::new(), OPTIONAL, Reread;
+        /// File with the certificates that those of clients (`tls-auth-clients`) and other nodes (`tls-cluster`) must be signed by.
+        tls_ca_cert_file: String = String::new(), OPTIONAL, Reread;
+        /// Directory of such files, for clients.
+        tls_ca_cert_dir: String = String::new(), OPTIONAL, Reread;
+        /// Whether clients must show a certificate: yes, no, or optional (a wrong one is refused).
+        tls_auth_clients: &'static str = "yes", Word(&["no", "yes", "optional"]), Live;
+        /// Versions to speak, of TLSv1.2 and TLSv1.3; empty = both.
+        tls_protocols: String = String::new(), OPTIONAL, Live;
+        /// Let clients resume sessions, which makes their next handshake cheaper.
+        tls_session_caching: bool = true, YesNo, Live;
+        /// Sessions to remember; 0 = 20480.
+        tls_session_cache_size: u32 = 20_480, int(0, INT), Live;
+        /// Seconds to remember a session for; those over `tls-session-cache-size` go, whatever their age.
+        tls_session_cache_timeout: u32 = 300, int(0, INT), Live, NoEffect;
+        /// Prefer this server's order of ciphers to the client's, which is what it does.
+        tls_prefer_server_ciphers: bool = false, YesNo, Live, NoEffect;
+    }
+
     Security {
         /// Password that clients give to AUTH; empty = none.
         requirepass: String = String::new(), OPTIONAL, Live;
@@ -301,12 +326,6 @@ directives! {
         sentinel_master_name: String = "mymaster".to_owned(), Checked(TEXT, master_name), Live;
         /// Encrypt what the nodes send to each other, and check their certificates.
         tls_cluster: bool = false, YesNo, AtStart;
-        /// File with this node's certificate, for `tls-cluster`.
-        tls_cert_file: String = String::new(), OPTIONAL, AtStart;
-        /// File with the key of this node's certificate.
-        tls_key_file: String = String::new(), OPTIONAL, AtStart;
-        /// File with the certificates that the other nodes' certificates must be signed by.
-        tls_ca_cert_file: String = String::new(), OPTIONAL, AtStart;
         /// File of the group's members; Cairn keeps them in its log.
         cluster_config_file: String = "nodes.conf".to_owned(), TEXT, AtStart, NoEffect;
         /// Refuse everything while some slots are nobody's; all slots are one leader's.

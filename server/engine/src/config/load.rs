@@ -69,6 +69,11 @@ impl Loader {
             // Serving alone, it would acknowledge writes that no other node has.
             return Err(LoadError::Contradiction("'cluster-peers' needs 'cluster-enabled yes'"));
         }
+        if *cluster_enabled && self.config.port == 0 {
+            return Err(LoadError::Contradiction(
+                "'cluster-enabled yes' needs a 'port': nodes pass commands on to it",
+            ));
+        }
         let Config { tls_cert_file, tls_key_file, tls_ca_cert_file, .. } = &self.config;
         if *tls_cluster && [tls_cert_file, tls_key_file, tls_ca_cert_file].into_iter().any(String::is_empty) {
             let remedy = "'tls-cluster yes' needs 'tls-cert-file', 'tls-key-file' and 'tls-ca-cert-file'";
@@ -144,7 +149,8 @@ fn not_a_directive(name: &[u8]) -> Result<(), LoadError> {
         return Err(LoadError::Unsupported { name: name.to_owned(), instead });
     }
     if name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"tls-")) {
-        let instead = "Cairn does not speak TLS with clients; put a TLS proxy in front of it";
+        let instead = "ciphers are those that rustls holds to be safe, keys have no passphrase, nodes use 'tls-cluster'; leave \
+                       the line out";
         return Err(LoadError::Unsupported { name: shown(name).into_owned(), instead });
     }
     if name.contains(&b'.') {

@@ -115,7 +115,8 @@ impl Config {
                 directive.set(&mut next, &[value])
             };
             let differs = set.map_err(|reason| ConfigError::Refused { name: spelled.to_owned(), reason })?;
-            if differs && !changed.contains(&directive.id) {
+            let again = differs || directive.changes == Changes::Reread;
+            if again && !changed.contains(&directive.id) {
                 changed.push(directive.id);
             }
         }

@@ -432,7 +432,10 @@ fn directives_that_must_not_be_ignored_name_what_to_use_instead() {
         (&["loadmodule", "x.so"], "directive 'loadmodule' is not supported: there are no modules"),
         (&["user"], "directive 'user': wrong number of arguments"),
         (&["user", "a", "what"], "directive 'user': Error in ACL SETUSER modifier 'what': Syntax error"),
-        (&["tls-port", "1"], "directive 'tls-port' is not supported: Cairn does not speak TLS with clients"),
+        (
+            &["tls-ciphers", "x"],
+            "directive 'tls-ciphers' is not supported: ciphers are those that rustls holds to be safe",
+        ),
         (&["bf.x", "1"], "directive 'bf.x' is not supported: it configures a module"),
         (&["nope", "1"], "unknown directive 'nope'"),
         (&["port"], "directive 'port': wrong number of arguments"),

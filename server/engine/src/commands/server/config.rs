@@ -109,7 +109,19 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 
 /// May a valid value of this directive turn out to be one that cannot be put into effect?
 fn may_fail(id: DirectiveId) -> bool {
-    matches!(id, DirectiveId::port | DirectiveId::bind | DirectiveId::appendonly)
+    matches!(
+        id,
+        DirectiveId::port
+            | DirectiveId::bind
+            | DirectiveId::appendonly
+            | DirectiveId::tls_port
+            | DirectiveId::tls_cert_file
+            | DirectiveId::tls_key_file
+            | DirectiveId::tls_ca_cert_file
+            | DirectiveId::tls_ca_cert_dir
+            | DirectiveId::tls_auth_clients
+            | DirectiveId::tls_protocols
+    )
 }
 
 static RESETSTAT: Command = Command {
