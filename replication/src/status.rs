@@ -1,5 +1,6 @@
 //! The node's picture of itself, and the story of the group in the log.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -173,6 +174,7 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
         full: false,
     };
     let mut renewed_at = Instant::now();
+    let mut silence = Silence::default();
     loop {
         let (now_standing, running) = {
             let led = renew_lease(&shared, &server.borrow_and_update());
@@ -193,6 +195,7 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
         if changed || renewed_at.elapsed() >= REFRESH_EVERY {
             let status = picture(&shared, &metrics.borrow_watched());
             tell(&shared, &standing, &now_standing, &status);
+            silence.tell(now_standing.led, &status);
             shared.status.set(picture(&shared, &metrics.borrow_watched()));
             renewed_at = Instant::now();
             if changed {
@@ -221,6 +224,44 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
             },
             () = tokio::time::sleep_until(limit) => {}
         }
+    }
+}
+
+/// Members that a leader has not heard from for so long are told of.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
+
+/// Which members the leader does not hear from.
+#[derive(Default)]
+struct Silence {
+    /// The term that is led, and since when.
+    led: Option<(u64, Instant)>,
+    silent: BTreeSet<NodeId>,
+}
+
+impl Silence {
+    fn tell(&mut self, led: Option<u64>, status: &Status) {
+        let Some(term) = led else {
+            *self = Self::default();
+            return;
+        };
+        let (led, since) = *self.led.get_or_insert((term, Instant::now()));
+        if led != term {
+            *self = Self::default();
+            return;
+        }
+        if since.elapsed() < SILENT_AFTER {
+            return;
+        }
+        for member in status.members.iter().filter(|member| member.id != status.id) {
+            let silent = member.heard_at.is_none_or(|at| now().saturating_duration_since(at) > SILENT_AFTER);
+            let node = member.peer.to_string();
+            if silent && self.silent.insert(member.id) {
+                tracing::warn!(term, node, matched = member.matched, "a node is not heard from any more");
+            } else if !silent && self.silent.remove(&member.id) {
+                tracing::info!(term, node, "a node is heard from again");
+            }
+        }
+        self.silent.retain(|id| status.members.iter().any(|member| member.id == *id));
     }
 }
 
