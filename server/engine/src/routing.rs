@@ -125,7 +125,8 @@ mod tests {
         acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|setuser acl|users append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster|forget copy decr decrby del \
         discard eval evalsha exec expire expireat fcall flushall flushdb function function|delete function|dump \
         function|flush function|kill function|list function|load function|restore function|stats geoadd georadius georadiusbymember \
-        geosearchstore getdel getex getset hdel hincrby hincrbyfloat hmset hset hsetnx incr incrby incrbyfloat \
+        geosearchstore getdel getex getset hdel hexpire hexpireat hgetdel hgetex hincrby hincrbyfloat hmset hpersist \
+        hpexpire hpexpireat hset hsetex hsetnx incr incrby incrbyfloat \
         linsert lmove lmpop lpop lpush lpushx lrem lset ltrim move mset msetnx multi persist pexpire pexpireat \
         pfadd pfcount pfmerge psetex psubscribe publish pubsub pubsub|channels pubsub|numpat pubsub|numsub \
         pubsub|shardchannels pubsub|shardnumsub punsubscribe rename renamenx restore rpop rpoplpush rpush rpushx \
@@ -140,8 +141,8 @@ mod tests {
     /// Reads of what is replicated, none of which waits.
     const READS: &str = "
         bitcount bitfield_ro bitpos dbsize dump eval_ro evalsha_ro exists expiretime fcall_ro geodist geohash geopos \
-        georadius_ro georadiusbymember_ro geosearch get getbit getrange hexists hget hgetall hkeys hlen hmget \
-        hrandfield hscan hstrlen hvals keys lindex llen lpos lrange memory|usage mget object|encoding \
+        georadius_ro georadiusbymember_ro geosearch get getbit getrange hexists hexpiretime hget hgetall hkeys hlen hmget \
+        hpexpiretime hpttl hrandfield hscan hstrlen httl hvals keys lindex llen lpos lrange memory|usage mget object|encoding \
         object|freq object|idletime object|refcount pexpiretime pttl randomkey scan scard sdiff sinter \
         sintercard sismember smembers smismember srandmember sscan strlen substr sunion touch ttl type \
         xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xrevrange zcard zcount zdiff zinter \

@@ -46,19 +46,17 @@ impl<const N: usize> Timetable<N> {
         self.by_name.get(name).map(|timed| timed.at_ms)
     }
 
-    /// Gives the name a time, in place of the one that it may have.
-    pub fn insert(&mut self, name: &[u8], at_ms: i64) {
-        let (timed, made) = self.by_name.get_or_insert_with(name, || Timed { name: Blob::from(name), at_ms });
-        // The tree's copy of a long name shares the table's bytes.
-        let name = timed.name.clone();
+    /// Gives the name a time, in place of the one that it may have. The bytes of a long name are shared.
+    pub fn insert(&mut self, name: &Blob<N>, at_ms: i64) {
+        let (timed, made) = self.by_name.get_or_insert_with(name, || Timed { name: name.clone(), at_ms });
         let old_ms = std::mem::replace(&mut timed.at_ms, at_ms);
         if !made {
             if old_ms == at_ms {
                 return;
             }
-            self.take_out_of_order(&name, old_ms);
+            self.take_out_of_order(name, old_ms);
         }
-        self.order.insert((at_ms, name), ());
+        self.order.insert((at_ms, name.clone()), ());
     }
 
     /// Takes the name's time away. False when it had none.
@@ -83,7 +81,7 @@ impl<const N: usize> Timetable<N> {
         self.order.iter().map(|((at_ms, name), ())| (*at_ms, name))
     }
 
-    /// Bytes of heap, but for what is within long names.
+    /// Bytes of heap, but for those of long names, which are their owner's.
     pub fn heap_size(&self) -> usize {
         self.by_name.heap_size() + self.order.heap_size()
     }
@@ -112,7 +110,7 @@ mod tests {
                 let name = format!("name {number}").split_off(usize::from(number % 2) * 3).into_bytes();
                 match at_ms {
                     Some(at_ms) => {
-                        table.insert(&name, at_ms);
+                        table.insert(&Blob::from(&name[..]), at_ms);
                         model.insert(name.clone(), at_ms);
                     }
                     None => prop_assert_eq!(table.remove(&name), model.remove(&name).is_some()),

@@ -35,12 +35,9 @@ impl Keyspace {
     /// The times of the fields of the hash at `key` may have changed.
     pub fn note_field_times(&mut self, key: &[u8]) {
         let db = self.db_mut();
-        let next_ms = match db.dict.get(key).map(|entry| &entry.value) {
-            Some(Value::Hash(hash)) => hash.next_time(),
-            _ => None,
-        };
-        match next_ms {
-            Some(next_ms) => db.field_expiries.insert(key, next_ms),
+        let entry = db.dict.get(key);
+        match entry.and_then(|entry| Some((&entry.key, entry.value.as_hash().ok()?.next_time()?))) {
+            Some((key, next_ms)) => db.field_expiries.insert(key, next_ms),
             None => {
                 db.field_expiries.remove(key);
             }

@@ -110,6 +110,66 @@ const DUMPED: &[(&str, &[u8], &str)] = &[
     ),
 ];
 
+/// Hashes with fields that expire, put together by hand as Redis 7.4 and its release candidates write them: `f` has the
+/// value `v` and a time, `n` is 7 and has none.
+const TIMED: &[(&str, &[u8])] = &[
+    ("HASH_TIMES_RC", b"\x16\x02\x81\x00\x00\x03\xbb\x2c\xc3\xd8\x00\x01f\x01v\x00\x01n\xc0\x07"),
+    (
+        "HASH_LISTPACK_TIMES_RC",
+        b"\x17\x1e\x1e\x00\x00\x00\x06\x00\x81f\x02\x81v\x02\xf4\x00\xd8\xc3\x2c\xbb\x03\x00\x00\x09\x81n\x02\x07\x01\x00\
+          \x01\xff",
+    ),
+    ("HASH_TIMES", b"\x18\x00\xd8\xc3\x2c\xbb\x03\x00\x00\x02\x01\x01f\x01v\x00\x01n\xc0\x07"),
+    (
+        "HASH_LISTPACK_TIMES",
+        b"\x19\x00\xd8\xc3\x2c\xbb\x03\x00\x00\x1e\x1e\x00\x00\x00\x06\x00\x81f\x02\x81v\x02\xf4\x00\xd8\xc3\x2c\xbb\x03\
+          \x00\x00\x09\x81n\x02\x07\x01\x00\x01\xff",
+    ),
+];
+
+#[test]
+fn hashes_with_fields_that_expire_are_restored() {
+    use super::super::{format::VERSION_FIELD_TIMES, save::with_footer};
+    for (name, payload) in TIMED {
+        for (entries, kind) in [(128, 0x19), (1, 0x18)] {
+            let config = Config { hash_max_listpack_entries: entries, ..Config::default() };
+            let payload = with_footer(payload.to_vec(), VERSION_FIELD_TIMES);
+            let value =
+                load_value(&payload, &options(&config)).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let hash = value.as_hash().expect("a hash");
+            assert_eq!(
+                (hash.len(), hash.time_of(b"f"), hash.time_of(b"n")),
+                (2, Some(4_102_444_800_000), None),
+                "{name}"
+            );
+            assert_eq!(hash.get(b"n").and_then(|value| value.as_int()), Some(7), "{name}");
+            let again = dump_value(&value);
+            assert_eq!(again[0], kind, "{name}");
+            if again[0] == payload[0] && kind == 0x19 {
+                assert_eq!(again, payload, "{name}");
+            }
+        }
+    }
+}
+
+/// A server of an older version must not be given what it cannot read, nor be refused what it can.
+#[test]
+fn only_fields_that_expire_make_it_a_later_version() {
+    let mut hash = crate::types::Hash::new();
+    let limits = crate::types::HashLimits::new(&Config::default(), SEED);
+    hash.set(b"f", &b"v"[..], &limits);
+    let mut dbs = databases(&[(0, "h", Value::Hash(hash.clone()), None)]);
+    assert_eq!(saved(&dbs, &Aux::default())[..9], *b"REDIS0011");
+    hash.set_time(b"f", 1, SEED);
+    let entry = KeyEntry::new(Key::from("h"), Value::Hash(hash), 0);
+    dbs[0].note_field_times(&entry);
+    dbs[0].dict.insert(entry);
+    let file = saved(&dbs, &Aux::default());
+    assert_eq!(file[..9], *b"REDIS0012");
+    let back = loaded(&file).map_err(|error| error.to_string()).expect("our own file");
+    assert_eq!(back.dbs[0].field_expiries.get(b"h"), Some(1));
+}
+
 fn payloads() -> impl Iterator<Item = &'static (&'static str, &'static [u8], &'static str)> {
     OLD.iter().chain(DUMPED)
 }

@@ -125,6 +125,14 @@ impl Fields {
         }
     }
 
+    /// The name of a field that is there, as a table has it: the bytes of a long one are shared.
+    pub(super) fn name_of(&self, field: &[u8]) -> Option<Member> {
+        match self {
+            Self::Packed(pack) => pack.find(field, 1).map(|_| Member::from(field)),
+            Self::Table(dict) => dict.get(field).map(|entry| entry.name.clone()),
+        }
+    }
+
     /// A command is about to set so many fields: a compact hash that could not hold them becomes a table first.
     pub fn expect_fields(&mut self, fields: usize, limits: &HashLimits) {
         if fields > limits.max_packed {

@@ -141,13 +141,13 @@ impl Hash {
 
     /// Gives a field that is there a time, in place of the one that it may have.
     pub fn set_time(&mut self, field: &[u8], at_ms: i64, seed: HashSeed) {
-        debug_assert!(self.contains(field), "a time for a field that is not there");
+        let name = self.name_of(field).expect("a time is given to a field that is there");
         if let Self::Plain(fields) = self {
             let timed = TimedFields { fields: std::mem::take(fields), times: FieldTimes::new(seed) };
             *self = Self::Timed(Arc::new(timed));
         }
         if let Self::Timed(timed) = self {
-            Arc::make_mut(timed).times.insert(field, at_ms);
+            Arc::make_mut(timed).times.insert(&name, at_ms);
         }
     }
 
@@ -184,7 +184,6 @@ impl Hash {
         let fields = (**self).heap_size(samples);
         match self {
             Self::Plain(_) => fields,
-            // What is within a long name is counted with the fields, if they are a table; if not, it is short.
             Self::Timed(timed) => {
                 fields + size_of::<usize>() + size_of::<TimedFields>() + timed.times.heap_size()
             }
