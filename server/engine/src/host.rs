@@ -65,7 +65,7 @@ pub enum Request {
     /// DEBUG LOADAOF: rebuild the state from snapshot and log; the client waits for an answer.
     Rebuild { client: Slot },
     /// DEBUG RELOAD: save a snapshot and load it again; the client waits for an answer.
-    Reload { client: Slot, save: bool, flush: bool },
+    Reload { client: Slot, save: bool },
     /// BGREWRITEAOF: snapshot now so that the log can be cut.
     CompactLog,
     /// WAITAOF, or anything else that waits for the local disk: [`crate::Engine::answer_synced`] when `position`

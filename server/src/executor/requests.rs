@@ -103,7 +103,7 @@ impl Executor {
                     // What is in flight would be lost. The release wakes the executor.
                     self.host.requests.push(request);
                 }
-                Request::Reload { client, save: true, flush: _ } if self.cluster.is_some() => {
+                Request::Reload { client, save: true } if self.cluster.is_some() => {
                     // Its snapshots wait for what is committed, which is nothing to stand still for.
                     self.answer_error(client, "ERR a node of a cluster reloads with NOSAVE only, see BGSAVE");
                 }
@@ -115,7 +115,7 @@ impl Executor {
                         crate::process::abort();
                     }
                 },
-                Request::Reload { client, save, flush: _ } => match self.reload(save) {
+                Request::Reload { client, save } => match self.reload(save) {
                     Ok(()) => self.answer_ok(client),
                     Err(error) => self.answer_error(client, &format!("ERR {error}")),
                 },

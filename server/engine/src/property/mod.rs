@@ -8,6 +8,7 @@ pub mod hash;
 pub mod hyperloglog;
 pub mod keys;
 pub mod list;
+pub mod scripting;
 pub mod server;
 pub mod set;
 pub mod stream;
@@ -28,6 +29,7 @@ const FAMILIES: &[Generator] = &[
     hyperloglog::random_command,
     keys::random_command,
     list::random_command,
+    scripting::random_command,
     server::random_command,
     set::random_command,
     stream::random_command,

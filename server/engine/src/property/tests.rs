@@ -1,5 +1,7 @@
 //! The properties, over random commands of all families together.
 
+use std::sync::Arc;
+
 use cairn_proto::Resp;
 
 use super::{FAMILIES, one_in};
@@ -8,6 +10,7 @@ use crate::engine::Engine;
 use crate::keyspace::Db;
 use crate::rdb;
 use crate::rng::Rng;
+use crate::scripting::LibraryCounts;
 use crate::testing::TestEngine;
 use crate::value::Value;
 
@@ -29,6 +32,8 @@ struct State {
     field_times: Vec<(Vec<u8>, Vec<u8>, i64)>,
     /// What Redis leaves out of the digest: ids, groups, pending entries.
     streams: Vec<(Vec<u8>, String)>,
+    /// The texts of the libraries, and how much is loaded of them.
+    libraries: (Vec<Arc<[u8]>>, LibraryCounts),
 }
 
 fn state(engine: &Engine) -> State {
@@ -38,6 +43,7 @@ fn state(engine: &Engine) -> State {
         expires: dbs.iter().flat_map(expires).collect(),
         field_times: dbs.iter().flat_map(field_times).collect(),
         streams: dbs.iter().flat_map(streams).collect(),
+        libraries: (engine.functions().codes(), engine.functions().counts()),
     }
 }
 
@@ -106,6 +112,9 @@ fn difference(a: &Engine, b: &Engine) -> String {
         for entry in right.dict.iter().filter(|entry| !left.dict.contains(&entry.key)) {
             lines.push(format!("db {index}: {} should not be there", entry.key.escape_ascii()));
         }
+    }
+    if a.functions().codes() != b.functions().codes() {
+        lines.push(format!("libraries differ: {:?} instead of {:?}", a.functions(), b.functions()));
     }
     lines.join("\n")
 }

@@ -166,6 +166,12 @@ impl Functions {
     }
 }
 
+impl std::fmt::Debug for Functions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.set.iter()).finish()
+    }
+}
+
 /// The Lua state, which is made now if there is none.
 fn vm(place: &mut Option<Vm>, memory_limit: Option<usize>) -> Result<&mut Vm, ScriptError> {
     Ok(match place {

@@ -146,18 +146,23 @@ fn ask_host(cx: &mut Context<'_>, request: Request) -> CommandResult {
 }
 
 fn reload(cx: &mut Context<'_>, options: &[&[u8]]) -> CommandResult {
-    let (mut save, mut flush) = (true, true);
+    let (mut save, mut flush, mut merge) = (true, true, false);
     for option in options {
         match option.to_ascii_lowercase().as_slice() {
             b"nosave" => save = false,
             b"noflush" => flush = false,
-            // Keys of the snapshot always win over those that are there.
-            b"merge" => {}
+            b"merge" => merge = true,
             _ => return Err("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into()),
         }
     }
+    // What is loaded is there already, all of it; merged, it is the same.
+    let anything = cx.keys.dbs().iter().any(|db| !db.is_empty())
+        || cx.scripts.as_ref().is_some_and(|scripts| scripts.functions.counts().libraries > 0);
+    if anything && !flush && !merge {
+        return Err("ERR Error trying to load the RDB dump, check server logs.".into());
+    }
     let client = cx.client.slot;
-    ask_host(cx, Request::Reload { client, save, flush })
+    ask_host(cx, Request::Reload { client, save })
 }
 
 fn populate(cx: &mut Context<'_>, operands: &[&[u8]]) -> CommandResult {
@@ -347,10 +352,13 @@ mod tests {
         server.run(a, "DEBUG SLEEP 0.5");
         assert_eq!(server.host.requests.pop(), Some(Request::Sleep { microseconds: 500_000 }));
         server.run(a, "DEBUG RELOAD NOSAVE");
-        assert_eq!(server.host.requests.pop(), Some(Request::Reload { client: a, save: false, flush: true }));
+        assert_eq!(server.host.requests.pop(), Some(Request::Reload { client: a, save: false }));
         server.engine.answer(a, |reply| reply.ok());
         assert_eq!(server.output(a), b"+OK\r\n");
         assert!(server.run(a, "DEBUG RELOAD NOW").starts_with("-ERR DEBUG RELOAD only supports"));
+        server.run(a, "SET k v");
+        let refusal = "-ERR Error trying to load the RDB dump, check server logs.\r\n";
+        assert_eq!(server.run(a, "DEBUG RELOAD NOFLUSH"), refusal, "there would be two of each key");
         server.run(a, "DEBUG SEGFAULT");
         assert_eq!(server.host.requests.pop(), Some(Request::Crash));
     }
