@@ -134,8 +134,8 @@ impl Busy<'_> {
             args,
             mode: Mode { busy: true, ..Mode::default() },
         };
-        dispatch::process(&mut cx);
-        dispatch::apply_reply_mode(&mut cx, from);
+        let start = dispatch::process(&mut cx);
+        dispatch::apply_reply_mode(&mut cx, start);
         self.keys.select(db);
         self.keys.no_touch = no_touch;
         let mut own_pushes = std::mem::replace(&mut self.shared.pushes, pushes);

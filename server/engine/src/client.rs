@@ -8,6 +8,7 @@ use crate::acl::Login;
 use crate::args::OwnedArgs;
 use crate::command::{Entry, Flags};
 use crate::config::Origin;
+use crate::tracking::Tracking;
 
 /// A client's place in the table: small, reused after a disconnect.
 pub type Slot = usize;
@@ -50,6 +51,8 @@ pub struct ClientState {
     /// A watched key has changed, or has expired: EXEC must fail.
     pub watch_broken: bool,
     pub subscriptions: Subscriptions,
+    /// CLIENT TRACKING is on.
+    pub tracking: Option<Box<Tracking>>,
     pub blocked: Option<Box<Blocked>>,
     pub reply_mode: ReplyMode,
     pub monitor: bool,
@@ -246,6 +249,7 @@ impl ClientState {
             watched: Vec::new(),
             watch_broken: false,
             subscriptions: Subscriptions::default(),
+            tracking: None,
             blocked: None,
             reply_mode: ReplyMode::On,
             monitor: false,

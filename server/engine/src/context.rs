@@ -72,7 +72,14 @@ impl<'a> Context<'a> {
     /// [`Context::changed`] without an event and without counting.
     pub fn touch_key(&mut self, key: &[u8]) {
         let db = self.keys.selected();
-        touch_key(self.shared, self.client, db, key);
+        let by = self.client.slot;
+        touch_key(self.shared, self.client, db, key, Some(by));
+    }
+
+    /// [`Context::touch_key`] for a change that nobody has made: the key has expired, or was evicted.
+    pub fn touch_key_gone(&mut self, key: &[u8]) {
+        let db = self.keys.selected();
+        touch_key(self.shared, self.client, db, key, None);
     }
 
     /// [`Context::changed`] for what Redis lets change under a WATCH: consumer groups and their pending entries.
@@ -298,9 +305,10 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A key of `db` has changed: watchers, held reads, blocked clients.
-pub(crate) fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize, key: &[u8]) {
+/// A key of `db` has changed, by a client's command or by itself: watchers, held reads, blocked clients, caches.
+fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize, key: &[u8], by: Option<Slot>) {
     mark_unreleased(shared, db, key);
+    shared.tracking.key_changed(key, by);
     if shared.watchers.is_empty() && shared.blocking.by_key.is_empty() {
         return;
     }

@@ -6,7 +6,7 @@ use cairn_proto::{ReplyWriter, Resp};
 use crate::acl::log::Setting;
 use crate::args::{Args, OwnedArgs};
 use crate::client::{BlockedOn, ClientState, ReplyMode, TimeoutReply};
-use crate::command::{Entry, Flag, Flags, table};
+use crate::command::{Entry, Flag, Flags, Group, table};
 use crate::context::{Context, Mode};
 use crate::error::{CommandError, CommandResult};
 use crate::host::LogLevel;
@@ -14,6 +14,7 @@ use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::fields::Expired;
 use crate::latency::Event;
 use crate::notify::Class;
+use crate::tracking::Place;
 
 /// Bytes of the arguments repeated in the error for an unknown command.
 const UNKNOWN_ARGS_BYTES_MAX: usize = 128;
@@ -29,10 +30,12 @@ const PROTECTED: CommandError = CommandError::new(
      local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
 );
 
-/// Takes a client's command through all checks and runs it, queues it, or refuses it. `cx.command` is found here.
-pub(crate) fn process(cx: &mut Context<'_>) {
+/// Takes a client's command through all checks and runs it, queues it, or refuses it. `cx.command` is found here. Answers
+/// where the reply begins: behind messages about keys that had to go first.
+pub(crate) fn process(cx: &mut Context<'_>) -> u64 {
+    let admitted = admit(cx);
     let start = cx.reply.out.end();
-    match admit(cx) {
+    match admitted {
         Ok(Admitted::Run) => {
             if let Err(error) = call(cx) {
                 refuse_reply(cx, start, &error);
@@ -52,6 +55,15 @@ pub(crate) fn process(cx: &mut Context<'_>) {
         }
         Err(error) => reject(cx, start, error),
     }
+    let of_client = cx.client.last_command.is_some_and(|command| command.parent == Some("client"));
+    if let Some(tracking) = &mut cx.client.tracking
+        && cx.client.transaction.is_none()
+        && !of_client
+    {
+        // It was said of one command, or of one transaction.
+        tracking.caching = false;
+    }
+    start
 }
 
 enum Admitted {
@@ -116,6 +128,10 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     {
         // Within MULTI even a harmless command takes memory in the queue.
         return Err(CommandError::OutOfMemory);
+    }
+    if !cx.mode.busy {
+        cx.limit_tracking();
+        cx.send_invalidations(Place::BeforeReply);
     }
     if let Some(refusal) = &cx.shared.write_refusal
         && (flags.has(Flag::Write) || command.full_name == "ping")
@@ -278,6 +294,12 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
         crate::commands::server::monitor::feed(cx);
     }
     let result = run(cx, args);
+    if cx.client.tracking.is_some()
+        && cx.command.flags.has(Flag::ReadOnly)
+        && cx.command.spec.group != Group::Scripting
+    {
+        cx.remember_read_keys();
+    }
     cx.notify_noted_keys();
     let now_us = cx.host.monotonic_us();
     cx.shared.clock_us = now_us;
@@ -377,7 +399,7 @@ pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
     }
     cx.keys.delete(key);
     // The reply is about to say that the key is gone; `touch_key` makes others' reads wait for that as well.
-    cx.touch_key(key);
+    cx.touch_key_gone(key);
     cx.log(&[b"DEL", key]);
     cx.notify(Class::Expired, "expired", key);
     cx.shared.stats.expired_keys += 1;
@@ -395,7 +417,7 @@ pub(crate) fn expire_fields(cx: &mut Context<'_>, key: &[u8], count: usize) -> u
         return 0;
     }
     let Some(expired) = cx.keys.remove_due_fields(key, count) else { return 0 };
-    cx.touch_key(key);
+    cx.touch_key_gone(key);
     let gone = match &expired {
         Expired::Key { fields } => {
             cx.log(&[b"DEL", key]);

@@ -22,6 +22,7 @@ use crate::latency::Monitor;
 use crate::rng::Rng;
 use crate::scripting::{Functions, Interpreter, Scripts};
 use crate::shared::{Blocking, Pause, PubSub, Shared, SlowLog, Stats};
+use crate::tracking::{self, Place};
 use crate::value::Kind;
 
 /// Keys that [`Engine::prefetch`] looks at in one call.
@@ -70,6 +71,7 @@ impl Engine {
             next_client_id: 1,
             slots_by_id: Default::default(),
             pubsub: PubSub::default(),
+            tracking: tracking::Table::new(hash_seed),
             watchers: Default::default(),
             blocking: Blocking::default(),
             pause: Pause::default(),
@@ -139,10 +141,9 @@ impl Engine {
     /// Runs one command of a client. Its reply is in the client's output; see [`Engine::client`].
     pub fn execute(&mut self, host: &mut dyn Host, slot: Slot, args: Args<'_>) {
         self.with_client(host, slot, args, |cx| {
-            let start = cx.reply.out.end();
             cx.client.last_command_at_ms = cx.shared.now_ms;
             cx.client.commands += 1;
-            dispatch::process(cx);
+            let start = dispatch::process(cx);
             dispatch::apply_reply_mode(cx, start);
         });
         self.serve_blocked(host);
@@ -573,7 +574,7 @@ impl Engine {
 
     /// The leadership is over. Clients who wait for a key are told so, as Redis does; those who have been sent less than
     /// they were answered, whose replies may be of a state that never was, are closed; and so are those with a
-    /// transaction or subscriptions, which live where the leader is.
+    /// transaction, subscriptions or tracked keys, which live where the leader is.
     pub fn release_clients(&mut self) {
         for client in self.shared.clients.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
             let Some(Some(found)) = self.shared.clients.get(client) else { continue };
@@ -586,6 +587,7 @@ impl Engine {
                 || state.transaction.is_some()
                 || !state.watched.is_empty()
                 || state.subscriptions.any_but(SWITCH_MASTER)
+                || state.tracking.is_some()
             {
                 self.unblock(client);
                 if let Some(found) = self.shared.client(client) {
@@ -626,6 +628,7 @@ impl Engine {
             if cx.shared.active_expire && may_change {
                 crate::expire::cycle(cx, budget_us);
             }
+            cx.limit_tracking();
             if cx.shared.config.maxmemory > 0 && !cx.shared.replica {
                 crate::eviction::go_on(cx, budget_us);
             }
@@ -649,7 +652,7 @@ impl Engine {
         self.keys.select(client.state.db);
         self.keys.no_touch = client.state.no_touch;
         let Client { state, reply } = &mut *client;
-        f(&mut Context {
+        let mut cx = Context {
             client: state,
             keys: &mut self.keys,
             reply,
@@ -659,7 +662,9 @@ impl Engine {
             command: &table().entries()[0],
             args,
             mode: Mode::default(),
-        });
+        };
+        f(&mut cx);
+        cx.send_invalidations(Place::AfterReply);
         self.keys.no_touch = false;
         self.keys.show_hidden();
         let seq = self.shared.effects.open_seq();
@@ -694,7 +699,7 @@ impl Engine {
     fn with_applier(&mut self, host: &mut dyn Host, f: impl FnOnce(&mut Context<'_>)) {
         let Client { state, reply } = &mut *self.applier;
         self.keys.select(0);
-        f(&mut Context {
+        let mut cx = Context {
             client: state,
             keys: &mut self.keys,
             reply,
@@ -704,7 +709,9 @@ impl Engine {
             command: &table().entries()[0],
             args: Args::new(&[]),
             mode: Mode::default(),
-        });
+        };
+        f(&mut cx);
+        cx.send_invalidations(Place::AfterReply);
         reply.out.clear();
         self.shared.effects.end_unit();
         self.shared.settle_deliveries(host);

@@ -81,7 +81,7 @@ fn evict(cx: &mut Context<'_>, key: &[u8]) {
     cx.keys.hold_for_snapshot(size.saturating_sub(freed));
 
     let db = cx.keys.selected();
-    cx.touch_key(key);
+    cx.touch_key_gone(key);
     // Not `cx.log`: the running command's reply does not depend on it.
     cx.shared.effects.log(db, &[b"DEL", key]);
     cx.notify(Class::Evicted, "evicted", key);

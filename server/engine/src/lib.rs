@@ -14,7 +14,7 @@
 //! - [`acl`]: users, and what they may do.
 //! - [`cluster`]: the group as commands see it; [`slot`]; [`routing`]: which commands only the leader can answer.
 //! - [`effects`]: what a command changed, as canonical commands; batches for the journal.
-//! - [`config`]: every directive, declared once. [`scripting`]: Lua. [`rdb`]: the dump codec.
+//! - [`tracking`]: who caches which key. [`config`]: every directive, declared once. [`scripting`]: Lua. [`rdb`]: the dump codec.
 //! - [`ds`]: the data structures underneath.
 //!
 //! What it is not: a server. It never sees a socket or a file, and never decides when a reply may leave; it only says
@@ -58,6 +58,7 @@ pub mod shared;
 pub mod slot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tracking;
 pub mod types;
 pub mod value;
 mod waits;

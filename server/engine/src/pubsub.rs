@@ -163,11 +163,12 @@ fn forget_listener(shared: &mut Shared, scope: Scope, name: &[u8], slot: Slot) {
 }
 
 impl Shared {
-    /// Takes a client that is going away out of the tables of channels, watched keys and monitors.
+    /// Takes a client that is going away out of the tables of channels, watched and tracked keys, and monitors.
     pub(crate) fn forget_client(&mut self, client: &mut ClientState) {
         self.forget_subscriptions(client);
         self.forget_watches(client);
         self.forget_monitor(client);
+        self.tracking.disable(client);
         self.over_soft_limit.remove(&client.slot);
     }
 

@@ -70,8 +70,8 @@ fn class(entry: &Entry) -> Need {
     if explains {
         return Need::Local;
     }
-    // The leader changes the membership; the others ask it.
-    if name == "cluster|forget" {
+    // The leader changes the membership; the others ask it. And who is to hear of changes has to be where they are made.
+    if matches!(name, "cluster|forget" | "client|tracking") {
         return Need::Leader;
     }
     // Users are changed by the leader, and asked of it: who has changed one sees that at once.
@@ -101,8 +101,8 @@ mod tests {
 
     /// About the connection, this node or the cluster; and explanations.
     const LOCAL: &str = "
-        acl acl|cat acl|genpass acl|help acl|log acl|save acl|whoami asking auth bgrewriteaof bgsave client client|getname client|help client|id client|info client|kill \
-        client|list client|no-evict client|no-touch client|pause client|reply client|setinfo client|setname \
+        acl acl|cat acl|genpass acl|help acl|log acl|save acl|whoami asking auth bgrewriteaof bgsave client client|caching client|getname client|getredir client|help client|id client|info client|kill \
+        client|list client|no-evict client|no-touch client|pause client|reply client|setinfo client|setname client|trackinginfo \
         client|unblock client|unpause cluster cluster|addslots cluster|addslotsrange cluster|bumpepoch \
         cluster|count-failure-reports cluster|countkeysinslot cluster|delslots cluster|delslotsrange \
         cluster|failover cluster|flushslots cluster|getkeysinslot cluster|help cluster|info \
@@ -122,7 +122,7 @@ mod tests {
 
     /// Writes, scripts, transactions, messages, waiting.
     const LEADER: &str = "
-        acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|setuser acl|users append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster|forget copy decr decrby del \
+        acl|deluser acl|dryrun acl|getuser acl|list acl|load acl|setuser acl|users append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin client|tracking cluster|forget copy decr decrby del \
         discard eval evalsha exec expire expireat fcall flushall flushdb function function|delete function|dump \
         function|flush function|kill function|list function|load function|restore function|stats geoadd georadius georadiusbymember \
         geosearchstore getdel getex getset hdel hexpire hexpireat hgetdel hgetex hincrby hincrbyfloat hmset hpersist \

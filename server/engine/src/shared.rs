@@ -18,6 +18,7 @@ use crate::keyspace::Db;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::latency::{Event, Histogram, Monitor};
 use crate::rng::Rng;
+use crate::tracking;
 
 /// Error codes counted in INFO errorstats; past it new codes are not added (a script can invent them).
 const ERROR_CODES_MAX: usize = 128;
@@ -37,6 +38,7 @@ pub struct Shared {
     pub next_client_id: u64,
     pub slots_by_id: HashMap<u64, Slot>,
     pub pubsub: PubSub,
+    pub tracking: tracking::Table,
     /// Who watches which key.
     pub watchers: ByKey<Vec<Slot>>,
     pub blocking: Blocking,

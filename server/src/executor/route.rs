@@ -218,7 +218,9 @@ impl Executor {
             // Only what is queued tells where it belongs.
             return Some(Routed::Here);
         }
-        if !keyed && group == Some(Group::PubSub) {
+        // Nor would those who want to hear of changes: they hear of them through this node.
+        let tracks = command.is_some_and(|command| command.full_name == "client|tracking");
+        if !keyed && (group == Some(Group::PubSub) || tracks) {
             return None;
         }
         let text = match &self.forwarding.leading {
@@ -388,7 +390,19 @@ fn leader_needed(args: Args<'_>, state: &ClientState) -> bool {
 
 /// Is this subcommand of CLIENT about the connection that sends it?
 fn is_about_itself(sub: &[u8]) -> bool {
-    ["setname", "setinfo", "getname", "reply", "id", "info", "no-evict", "no-touch"]
-        .iter()
-        .any(|other| sub.eq_ignore_ascii_case(other.as_bytes()))
+    [
+        "caching",
+        "getname",
+        "getredir",
+        "id",
+        "info",
+        "no-evict",
+        "no-touch",
+        "reply",
+        "setinfo",
+        "setname",
+        "trackinginfo",
+    ]
+    .iter()
+    .any(|other| sub.eq_ignore_ascii_case(other.as_bytes()))
 }

@@ -142,6 +142,7 @@ pub struct SessionState {
     pub watching: bool,
     pub subscribed: bool,
     pub monitor: bool,
+    pub tracking: bool,
 }
 
 impl SessionState {
@@ -164,6 +165,7 @@ impl SessionState {
             watching: !state.watched.is_empty(),
             subscribed: state.subscriptions.any(),
             monitor: state.monitor,
+            tracking: state.tracking.is_some(),
         }
     }
 
@@ -187,15 +189,16 @@ impl SessionState {
         known
     }
 
-    /// Does the session end with the leadership under which it came about? What was queued, watched or listened to is
-    /// known to that leader alone.
+    /// Does the session end with the leadership under which it came about? What was queued, watched, listened
+    /// to or tracked is known to that leader alone.
     pub fn is_bound(&self) -> bool {
-        self.in_multi || self.watching || self.subscribed || self.monitor
+        self.in_multi || self.watching || self.subscribed || self.monitor || self.tracking
     }
 
     /// Must even what any node could answer be answered by the leader? Between its messages, in its queue, or not at all.
     pub fn claims_all(&self) -> bool {
-        self.in_multi || self.subscribed || self.monitor || self.reply_mode != ReplyMode::On
+        let hears_more = self.subscribed || self.monitor || self.tracking;
+        self.in_multi || hears_more || self.reply_mode != ReplyMode::On
     }
 
     fn encode(&self, into: &mut Vec<u8>) {
@@ -216,6 +219,7 @@ impl SessionState {
             u8::from(self.watching),
             u8::from(self.subscribed),
             u8::from(self.monitor),
+            u8::from(self.tracking),
         ];
         let db = self.db.to_string();
         let fields: [&[u8]; 6] =
@@ -225,8 +229,18 @@ impl SessionState {
 
     fn from_fields(fields: &[&[u8]]) -> Option<Self> {
         let &[db, flags, user, name, library_name, library_version] = fields else { return None };
-        let &[resp, reply_mode, authenticated, no_evict, no_touch, in_multi, watching, subscribed, monitor] =
-            flags
+        let &[
+            resp,
+            reply_mode,
+            authenticated,
+            no_evict,
+            no_touch,
+            in_multi,
+            watching,
+            subscribed,
+            monitor,
+            tracking,
+        ] = flags
         else {
             return None;
         };
@@ -255,6 +269,7 @@ impl SessionState {
             watching: watching != 0,
             subscribed: subscribed != 0,
             monitor: monitor != 0,
+            tracking: tracking != 0,
         })
     }
 }

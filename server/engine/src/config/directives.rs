@@ -223,7 +223,7 @@ directives! {
         /// Let FLUSHALL, FLUSHDB and SCRIPT FLUSH free in the background unless told SYNC.
         lazyfree_lazy_user_flush: bool = false, YesNo, Live;
         /// Keys that the server remembers for client-side caching.
-        tracking_table_max_keys: u64 = 1_000_000, int(0, LONG), Live, NoEffect;
+        tracking_table_max_keys: u64 = 1_000_000, int(0, LONG), Live;
         /// Move tables to their new size in the background.
         activerehashing: bool = true, YesNo, Live, NoEffect;
         /// Defragment memory while serving.

@@ -177,7 +177,7 @@ fn clients(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
     text.field("client_recent_max_input_buffer", input.unwrap_or(0));
     text.field("client_recent_max_output_buffer", output.unwrap_or(0));
     text.field("blocked_clients", blocking.clients);
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", cx.shared.tracking.clients());
     text.field("pubsub_clients", pubsub);
     text.field("watching_clients", watching);
     text.field("clients_in_timeout_table", blocking.deadlines.len());
@@ -364,12 +364,12 @@ fn stats(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
             "active_defrag_key_misses",
             "total_active_defrag_time",
             "current_active_defrag_time",
-            "tracking_total_keys",
-            "tracking_total_items",
-            "tracking_total_prefixes",
         ],
         0,
     );
+    text.field("tracking_total_keys", cx.shared.tracking.keys());
+    text.field("tracking_total_items", cx.shared.tracking.items());
+    text.field("tracking_total_prefixes", cx.shared.tracking.prefixes());
     text.field("unexpected_error_replies", stats.unexpected_error_replies);
     text.field("total_error_replies", stats.total_error_replies);
     text.constants(

@@ -120,6 +120,7 @@ static FLUSHDB: Command = Command {
 
 fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     check_flush(args)?;
+    cx.shared.tracking.all_changed();
     let db = cx.keys.selected();
     if flush(cx, db) {
         cx.log(&[b"FLUSHDB"]);
@@ -147,6 +148,7 @@ static FLUSHALL: Command = Command {
 
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     check_flush(args)?;
+    cx.shared.tracking.all_changed();
     let mut flushed = false;
     for db in 0..cx.keys.dbs().len() {
         flushed |= flush(cx, db);
@@ -226,6 +228,8 @@ fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         let seq = cx.shared.effects.open_seq();
         cx.shared.dirty_keys.mark_all(seq);
     }
+    // Clients know keys by their names alone.
+    cx.shared.tracking.all_changed();
     cx.keys.dbs_mut().swap(first, second);
     cx.log_self();
     Ok(())

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use cairn_proto::{ReplyWriter, Resp};
 
+use super::tracking::redirection;
 use super::{ADMIN_FLAGS, SUBCOMMAND};
 use crate::args::Args;
 use crate::client::{Client, ClientClass, ClientState};
@@ -11,6 +12,7 @@ use crate::command::Command;
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::limits::unread_bytes;
+use crate::tracking::TrackingMode;
 
 pub(super) static INFO: Command = Command {
     name: "info",
@@ -145,7 +147,7 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
         line,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free={} argv-mem={argv_bytes} multi-mem={queue_bytes} rbs={output_bytes} rbp={output_bytes} \
-         obl={unread} oll=0 omem={unread_bytes} tot-mem={total} events={} cmd={} user={} redir=-1 resp={} lib-name={} \
+         obl={unread} oll=0 omem={unread_bytes} tot-mem={total} events={} cmd={} user={} redir={} resp={} lib-name={} \
          lib-ver={}",
         client.id,
         client.info.address,
@@ -166,6 +168,7 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
         if unread > 0 { "rw" } else { "r" },
         client.last_command.map_or("NULL", |command| &command.full_name),
         text(client.login.name()),
+        redirection(client.tracking.as_deref()),
         if reply.resp == Resp::V3 { 3 } else { 2 },
         text(&client.library_name),
         text(&client.library_version),
@@ -175,11 +178,15 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
 
 /// The letters of `flags=`, as the manual of CLIENT LIST explains them.
 fn flags(client: &ClientState) -> String {
+    let tracking = client.tracking.as_deref();
     let letters = [
         ('O', client.monitor),
         ('P', client.subscriptions.any()),
         ('x', client.transaction.is_some()),
         ('b', client.blocked.is_some()),
+        ('t', tracking.is_some()),
+        ('R', tracking.is_some_and(|tracking| tracking.redirect_broken)),
+        ('B', tracking.is_some_and(|tracking| tracking.mode == TrackingMode::Broadcast)),
         ('d', client.watch_broken),
         ('c', client.close_after_reply),
         ('A', client.close_now),

@@ -1,9 +1,10 @@
 //! CLIENT: looking at connections and changing them.
 //!
-//! - `list`: how a connection is described (LIST, INFO). `kill`: KILL. Everything else is here.
+//! - `list`: how a connection is described (LIST, INFO). `kill`: KILL. `tracking`: client-side caching. Everything else is here.
 
 mod kill;
 mod list;
+mod tracking;
 
 use crate::args::{Args, parse_i64};
 use crate::client::{BlockedOn, ReplyMode};
@@ -24,7 +25,9 @@ pub(super) static CLIENT: Command = Command {
     summary: "Looks at connections and changes them.",
     complexity: "Depends on subcommand.",
     subcommands: &[
+        &tracking::CACHING,
         &GETNAME,
+        &tracking::GETREDIR,
         &HELP,
         &ID,
         &list::INFO,
@@ -36,6 +39,8 @@ pub(super) static CLIENT: Command = Command {
         &REPLY,
         &SETINFO,
         &SETNAME,
+        &tracking::TRACKING,
+        &tracking::TRACKINGINFO,
         &UNBLOCK,
         &UNPAUSE,
     ],
