@@ -487,8 +487,10 @@ pub(crate) fn retry(cx: &mut Context<'_>) -> bool {
     let start = cx.reply.out.end();
     cx.shared.stay_blocked = false;
     // Its user may have changed meanwhile.
-    let allowed = cx.check_permissions(Setting::TopLevel).map_err(|denial| cx.no_permission(denial));
-    if let Err(error) = allowed.and_then(|()| call(cx)) {
+    if let Err(denial) = cx.check_permissions(Setting::TopLevel) {
+        cx.shared.stats.by_command[cx.command.index].rejected += 1;
+        refuse_reply(cx, start, &cx.no_permission(denial));
+    } else if let Err(error) = call(cx) {
         refuse_reply(cx, start, &error);
     }
     !cx.shared.stay_blocked

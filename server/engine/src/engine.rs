@@ -4,7 +4,7 @@ use cairn_planted::planted;
 use cairn_proto::ReplyWriter;
 use slab::Slab;
 
-use crate::acl::{Acl, Login, text};
+use crate::acl::{Acl, DEFAULT, Login, text};
 use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
 use crate::cluster::SWITCH_MASTER;
@@ -482,6 +482,20 @@ impl Engine {
     /// As the user of this name, who may be one that this node does not know.
     pub fn login(&self, name: &[u8]) -> Login {
         self.shared.acl.login(name)
+    }
+
+    /// Is this a log-in that would fail here? Another node may have heard more of users.
+    pub fn would_refuse_login(&self, args: Args<'_>) -> bool {
+        let accepts = |name: &[u8], password: &[u8]| self.shared.acl.accepts(name, password);
+        match args.as_slice() {
+            [_, password] if args.is(0, "auth") => !accepts(DEFAULT, password),
+            [_, name, password] if args.is(0, "auth") => !accepts(name, password),
+            [_, _, options @ ..] if args.is(0, "hello") => options
+                .windows(3)
+                .find(|window| window[0].eq_ignore_ascii_case(b"auth"))
+                .is_some_and(|window| !accepts(window[1], window[2])),
+            _ => false,
+        }
     }
 
     /// `requirepass` has changed.

@@ -128,6 +128,10 @@ impl Executor {
             // The other node's view is older than this one's, or newer. Never pass on what was passed on.
             return self.turn_away(slot, &format!("{NOT_LEADER} this node does not lead"));
         }
+        if self.engine.would_refuse_login(args) {
+            // The leader may know of users and passwords that this node has not heard of yet.
+            return self.send_away(session, slot);
+        }
         let must_authenticate = !self.engine.is_authenticated(slot);
         let Some(client) = self.engine.client(slot) else { return Routed::Taken };
         // A stranger is refused here, by the same rules as at the leader.

@@ -183,11 +183,19 @@ const MIGRATED: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "DELETE",
 
 /// One key, or those after KEYS when that one is empty.
 fn find_keys(args: Args<'_>, found: &mut dyn FnMut(usize, KeyAccess)) {
-    let keyword = (6..args.len()).find(|&i| args.is(i, "KEYS")).filter(|_| args.at(3).is_empty());
-    match keyword {
-        Some(at) => (at + 1..args.len()).for_each(|i| found(i, READ_DELETE)),
-        None => found(3, READ_DELETE),
+    let mut i = 6;
+    while args.at(3).is_empty() && i < args.len() {
+        if args.is(i, "KEYS") {
+            return (i + 1..args.len()).for_each(|i| found(i, READ_DELETE));
+        }
+        // A password may be called like the keyword.
+        i += match () {
+            () if args.is(i, "AUTH") => 2,
+            () if args.is(i, "AUTH2") => 3,
+            () => 1,
+        };
     }
+    found(3, READ_DELETE);
 }
 
 #[cfg(test)]
