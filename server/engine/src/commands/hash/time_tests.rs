@@ -105,9 +105,11 @@ fn a_field_whose_time_has_come_goes_before_any_command_sees_it() {
         "MOVE h 3",
         "EXISTS h",
         "EVAL return{redis.call('hget','h','f')} 0",
+        "SORT l BY nosort GET *->f",
     ] {
         let (mut server, a) = server();
         server.run(a, "HSET h f 1 g 2 i 3");
+        server.run(a, "RPUSH l h");
         server.run(a, "HPEXPIRE h 10 FIELDS 2 f g");
         server.run(a, "HPEXPIRE h 20 FIELDS 1 i");
         pass(&mut server, 10);
@@ -137,6 +139,20 @@ fn with_its_last_field_the_key_goes() {
     assert_eq!(server.effects_of(a, "HINCRBY h f 5"), ["DEL h", "HINCRBY h f 5"]);
     assert_eq!(server.run(a, "HGETALL h"), "*2\r\n$1\r\nf\r\n$1\r\n5\r\n");
     assert_eq!(server.run(a, "HTTL h FIELDS 1 f"), "*1\r\n:-1\r\n", "a new field has no time");
+}
+
+#[test]
+fn a_field_that_goes_breaks_a_watch() {
+    let (mut server, a) = server();
+    let b = server.connect(Resp::V2);
+    server.run(a, "HSET h f 1 g 2");
+    server.run(a, "HPEXPIRE h 10 FIELDS 1 f");
+    server.run(a, "WATCH h");
+    pass(&mut server, 10);
+    server.run(b, "HLEN h");
+    server.run(a, "MULTI");
+    server.run(a, "HSET h g 3");
+    assert_eq!(server.run(a, "EXEC"), "*-1\r\n");
 }
 
 #[test]
