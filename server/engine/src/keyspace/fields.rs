@@ -26,7 +26,7 @@ impl Db {
         if let Value::Hash(hash) = &entry.value
             && let Some(next_ms) = hash.next_time()
         {
-            self.field_expiries.insert(&entry.key, next_ms);
+            self.field_expiries.insert(&entry.key, next_ms, self.dict.seed());
         }
     }
 }
@@ -34,10 +34,11 @@ impl Db {
 impl Keyspace {
     /// The times of the fields of the hash at `key` may have changed.
     pub fn note_field_times(&mut self, key: &[u8]) {
+        let seed = self.seed();
         let db = self.db_mut();
         let entry = db.dict.get(key);
         match entry.and_then(|entry| Some((&entry.key, entry.value.as_hash().ok()?.next_time()?))) {
-            Some((key, next_ms)) => db.field_expiries.insert(key, next_ms),
+            Some((key, next_ms)) => db.field_expiries.insert(key, next_ms, seed),
             None => {
                 db.field_expiries.remove(key);
             }

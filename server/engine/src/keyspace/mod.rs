@@ -108,7 +108,7 @@ impl Db {
         Self {
             dict: Dict::new(seed),
             expires: Dict::new(seed),
-            field_expiries: FieldExpiries::new(seed),
+            field_expiries: FieldExpiries::new(),
             expire_cursor: 0,
             average_ttl_ms: 0,
             life: Arc::new(()),

@@ -143,11 +143,11 @@ impl Hash {
     pub fn set_time(&mut self, field: &[u8], at_ms: i64, seed: HashSeed) {
         let name = self.name_of(field).expect("a time is given to a field that is there");
         if let Self::Plain(fields) = self {
-            let timed = TimedFields { fields: std::mem::take(fields), times: FieldTimes::new(seed) };
+            let timed = TimedFields { fields: std::mem::take(fields), times: FieldTimes::new() };
             *self = Self::Timed(Arc::new(timed));
         }
         if let Self::Timed(timed) = self {
-            Arc::make_mut(timed).times.insert(&name, at_ms);
+            Arc::make_mut(timed).times.insert(&name, at_ms, seed);
         }
     }
 
