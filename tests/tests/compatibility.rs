@@ -66,6 +66,9 @@ fn the_table_of_commands_is_true() {
     if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
         fs::write(&path, wanted).unwrap();
     } else {
-        assert!(page == wanted, "docs/compatibility.md is not what the commands are: UPDATE_GOLDENFILES=1 writes it");
+        assert!(
+            page == wanted,
+            "docs/compatibility.md is not what the commands are: UPDATE_GOLDENFILES=1 writes it"
+        );
     }
 }

@@ -30,6 +30,8 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Self; 6] = [Self::Str, Self::List, Self::Set, Self::Zset, Self::Hash, Self::Stream];
+
     /// TYPE's reply.
     pub fn name(self) -> &'static str {
         match self {

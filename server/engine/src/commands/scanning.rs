@@ -17,14 +17,33 @@ pub(super) struct ScanOptions<'a> {
     pub pattern: Option<&'a [u8]>,
     /// TYPE, as it was given.
     pub kind: Option<&'a [u8]>,
+    /// Only names are wanted, not what belongs to them.
+    pub bare: bool,
+}
+
+/// What the options of one command have that those of the others do not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extra {
+    Nothing,
+    /// SCAN's TYPE.
+    Type,
+    /// NOVALUES or NOSCORES, which leave out what belongs to the names.
+    Bare(&'static str),
 }
 
 impl<'a> ScanOptions<'a> {
-    /// Reads the options from argument `from` on; TYPE is SCAN's alone.
-    pub fn parse(args: Args<'a>, from: usize, with_type: bool) -> CommandResult<Self> {
-        let mut options = Self { count: COUNT_DEFAULT, pattern: None, kind: None };
+    /// Reads the options from argument `from` on.
+    pub fn parse(args: Args<'a>, from: usize, extra: Extra) -> CommandResult<Self> {
+        let mut options = Self { count: COUNT_DEFAULT, pattern: None, kind: None, bare: false };
         let mut at = from;
         while at < args.len() {
+            if let Extra::Bare(word) = extra
+                && args.is(at, word)
+            {
+                options.bare = true;
+                at += 1;
+                continue;
+            }
             let Some(&value) = args.get(at + 1) else { return Err(CommandError::Syntax) };
             if args.is(at, "COUNT") {
                 options.count = usize::try_from(args.int(at + 1)?).unwrap_or(0);
@@ -33,7 +52,7 @@ impl<'a> ScanOptions<'a> {
                 }
             } else if args.is(at, "MATCH") {
                 options.pattern = (value != b"*").then_some(value);
-            } else if with_type && args.is(at, "TYPE") {
+            } else if extra == Extra::Type && args.is(at, "TYPE") {
                 options.kind = Some(value);
             } else {
                 return Err(CommandError::Syntax);
@@ -113,20 +132,22 @@ mod tests {
 
     #[test]
     fn options_are_checked() {
-        let parse = |line: &'static str, with_type| {
+        let parse = |line: &'static str, extra| {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            let options = ScanOptions::parse(Args::new(&args), 2, with_type);
+            let options = ScanOptions::parse(Args::new(&args), 2, extra);
             options.map(|o| (o.count, o.pattern.map(<[u8]>::to_vec), o.kind.map(<[u8]>::to_vec)))
         };
-        assert_eq!(parse("scan 0", true), Ok((10, None, None)));
-        assert_eq!(parse("scan 0 match * count 3", false), Ok((3, None, None)));
+        assert_eq!(parse("scan 0", Extra::Type), Ok((10, None, None)));
+        assert_eq!(parse("scan 0 match * count 3", Extra::Nothing), Ok((3, None, None)));
         assert_eq!(
-            parse("scan 0 type set match a*", true),
+            parse("scan 0 type set match a*", Extra::Type),
             Ok((10, Some(b"a*".to_vec()), Some(b"set".to_vec())))
         );
-        assert_eq!(parse("scan 0 type set", false), Err(CommandError::Syntax));
-        assert_eq!(parse("scan 0 count 0", true), Err(CommandError::Syntax));
-        assert_eq!(parse("scan 0 count x", true), Err(CommandError::NotInteger));
-        assert_eq!(parse("scan 0 count", true), Err(CommandError::Syntax));
+        assert_eq!(parse("scan 0 type set", Extra::Nothing), Err(CommandError::Syntax));
+        assert_eq!(parse("scan 0 count 0", Extra::Type), Err(CommandError::Syntax));
+        assert_eq!(parse("scan 0 count x", Extra::Type), Err(CommandError::NotInteger));
+        assert_eq!(parse("scan 0 novalues", Extra::Type), Err(CommandError::Syntax));
+        assert_eq!(parse("hscan 0 novalues count 3", Extra::Bare("NOVALUES")), Ok((3, None, None)));
+        assert_eq!(parse("scan 0 count", Extra::Type), Err(CommandError::Syntax));
     }
 }

@@ -154,6 +154,9 @@ unsafe extern "C-unwind" fn build(l: *mut lua_State) -> c_int {
             stack.insert(-2);
             stack.raw_set(2);
         }
+        // Valkey's name for it.
+        stack.raw_get_field(2, b"redis");
+        ffi::lua_setfield(l, 2, c"server".as_ptr());
 
         // Strings: methods by the real table, the metatable shown only as a proxy.
         stack.new_table();
@@ -209,7 +212,9 @@ unsafe fn build_load_globals(stack: Stack, shared: *mut Shared) {
         ffi::lua_setmetatable(l, -2);
         stack.push_nil();
         push_proxy(l);
+        stack.push_copy(-1);
         ffi::lua_setfield(l, globals, c"redis".as_ptr());
+        ffi::lua_setfield(l, globals, c"server".as_ptr());
         ffi::lua_setmetatable(l, globals);
         (*shared).load_globals = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
     }

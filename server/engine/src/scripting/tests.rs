@@ -81,6 +81,11 @@ fn eval_text(source: &str) -> String {
 }
 
 #[test]
+fn the_api_has_valkeys_name_too() {
+    assert_eq!(eval_text("return server.call('echo', 'x')"), "$1\r\nx\r\n");
+}
+
+#[test]
 fn replies_are_those_of_redis_server() {
     // 7.4 has os.clock.
     let later = |script: &[u8]| script.starts_with(b"local c={} for k in pairs(_G)");

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA, READ};
-use crate::commands::scanning::{ScanOptions, parse_cursor, reply_nothing, reply_scan};
+use crate::commands::scanning::{Extra, ScanOptions, parse_cursor, reply_nothing, reply_scan};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keyspace;
@@ -192,7 +192,7 @@ pub(super) static HSCAN: Command = Command {
     keys: &[Keys::at(1, READ)],
     summary: "Walks over the fields of a hash with their values, some at each call.",
     complexity: "O(1) for each call, O(N) for a whole walk over N fields",
-    syntax: "key cursor:integer [MATCH pattern:pattern] [COUNT count:integer]",
+    syntax: "key cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [NOVALUES]",
     tips: &["nondeterministic_output"],
     run: hscan,
     ..COMMAND
@@ -205,14 +205,17 @@ fn hscan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         reply_nothing(cx.reply);
         return Ok(());
     };
-    let options = ScanOptions::parse(args, 3, false)?;
+    let options = ScanOptions::parse(args, 3, Extra::Bare("NOVALUES"))?;
     reply_scan(cx.reply, |reply| {
         let mut written = 0;
         let next = hash.scan(cursor, options.count, &mut |field, value| {
             if field.with_bytes(|name| options.matches(name)) {
                 field.reply(reply);
-                value.reply(reply);
-                written += 2;
+                written += 1;
+                if !options.bare {
+                    value.reply(reply);
+                    written += 1;
+                }
             }
         });
         (next, written)

@@ -4,10 +4,11 @@
 
 use crate::args::Args;
 use crate::command::{COMMAND, Category, Command, Flag};
-use crate::commands::scanning::{ScanOptions, parse_cursor, reply_scan};
+use crate::commands::scanning::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::context::Context;
 use crate::dispatch::expire_due;
-use crate::error::CommandResult;
+use crate::error::{CommandError, CommandResult};
+use crate::value::Kind;
 
 /// Random picks before RANDOMKEY looks systematically.
 const RANDOM_TRIES: usize = 100;
@@ -75,7 +76,12 @@ pub(super) static SCAN: Command = Command {
 
 fn scan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let cursor = parse_cursor(args.at(1))?;
-    let options = ScanOptions::parse(args, 2, true)?;
+    let options = ScanOptions::parse(args, 2, Extra::Type)?;
+    if let Some(name) = options.kind
+        && !Kind::ALL.iter().any(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
+    {
+        return Err(CommandError::Bytes([b"ERR unknown type name '", name, b"'"].concat()));
+    }
     let keys = &*cx.keys;
     let mut due: Vec<Box<[u8]>> = Vec::new();
     reply_scan(cx.reply, |reply| {

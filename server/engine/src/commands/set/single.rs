@@ -3,7 +3,7 @@
 use super::{find, limits};
 use crate::args::Args;
 use crate::command::{COMMAND, Command, DELETE, Flag, Group, INSERT, Keys, METADATA, READ, READ_DELETE};
-use crate::commands::scanning::{ScanOptions, parse_cursor, reply_nothing, reply_scan};
+use crate::commands::scanning::{Extra, ScanOptions, parse_cursor, reply_nothing, reply_scan};
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::notify::Class;
@@ -227,7 +227,7 @@ fn sscan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         reply_nothing(cx.reply);
         return Ok(());
     };
-    let options = ScanOptions::parse(args, 3, false)?;
+    let options = ScanOptions::parse(args, 3, Extra::Nothing)?;
     reply_scan(cx.reply, |reply| {
         let mut written = 0;
         let next = set.scan(cursor, options.count, &mut |member| {

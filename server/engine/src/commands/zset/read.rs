@@ -5,7 +5,7 @@ use cairn_proto::{ReplyWriter, Resp};
 use super::{bounds, get};
 use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA, READ};
-use crate::commands::scanning::{self, ScanOptions};
+use crate::commands::scanning::{self, Extra, ScanOptions};
 use crate::context::Context;
 use crate::digest;
 use crate::error::{CommandError, CommandResult};
@@ -277,7 +277,7 @@ pub(super) static ZSCAN: Command = Command {
     keys: &[Keys::at(1, READ)],
     summary: "Goes through the members and scores of a sorted set, a part with each call.",
     complexity: "O(1) for a call, O(N) for a whole iteration, N being the length of the sorted set",
-    syntax: "key cursor:integer [MATCH pattern:pattern] [COUNT count:integer]",
+    syntax: "key cursor:integer [MATCH pattern:pattern] [COUNT count:integer] [NOSCORES]",
     tips: &["nondeterministic_output"],
     run: zscan,
     ..COMMAND
@@ -289,7 +289,7 @@ fn zscan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         scanning::reply_nothing(cx.reply);
         return Ok(());
     };
-    let options = ScanOptions::parse(args, 3, false)?;
+    let options = ScanOptions::parse(args, 3, Extra::Bare("NOSCORES"))?;
     let packed = set.as_listpack().is_some();
     scanning::reply_scan(cx.reply, |reply| {
         let mut count = 0;
@@ -297,8 +297,12 @@ fn zscan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             if !member.with_bytes(|text| options.matches(text)) {
                 return;
             }
-            count += 2;
+            count += 1;
             member.reply(reply);
+            if options.bare {
+                return;
+            }
+            count += 1;
             // Redis gives what a listpack holds as it is, and prints a skiplist's scores with 17 digits.
             if packed {
                 reply.bulk_double(score);

@@ -64,8 +64,12 @@ impl<'a> Filter<'a> {
             } else if is("skipme") && value.eq_ignore_ascii_case(b"no") {
                 filter.spare_own = false;
             } else if is("maxage") {
-                let age = crate::args::parse_i64(value).filter(|&age| age > 0);
-                filter.min_age_s = age.ok_or(CommandError::new("ERR maxage should be greater than 0"))?;
+                const NO_NUMBER: CommandError =
+                    CommandError::new("ERR maxage is not an integer or out of range");
+                filter.min_age_s = crate::args::parse_i64(value).ok_or(NO_NUMBER)?;
+                if filter.min_age_s <= 0 {
+                    return Err("ERR maxage should be greater than 0".into());
+                }
             } else {
                 return Err(CommandError::Syntax);
             }
