@@ -357,6 +357,10 @@ directives! {
     Replication {
         /// Refuse writes with fewer replicas; only 0: in a cluster a majority has every write, a single node has none.
         min_replicas_to_write: u32 = 0, Checked(int(0, INT), no_replicas), Live (alias "min-slaves-to-write");
+        /// Password for a Redis master, which a node never follows.
+        masterauth: String = String::new(), OPTIONAL, Live, NoEffect (alias "primaryauth");
+        /// User of that master.
+        masteruser: String = String::new(), OPTIONAL, Live, NoEffect (alias "primaryuser");
         /// Seconds after which a replica does not count for `min-replicas-to-write`.
         min_replicas_max_lag: u32 = 10, int(0, INT), Live, NoEffect (alias "min-slaves-max-lag");
         /// Answer reads while the master cannot be reached.

@@ -127,11 +127,9 @@ const NO_MASTER: &str = "a Cairn node does not follow a Redis master; the nodes 
                          by themselves (cluster-enabled)";
 
 /// Directives of Redis that would be dangerous to ignore, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 7] = [
+const UNSUPPORTED: [(&str, &str); 5] = [
     ("replicaof", NO_MASTER),
     ("slaveof", NO_MASTER),
-    ("masterauth", NO_MASTER),
-    ("masteruser", NO_MASTER),
     ("loadmodule", "there are no modules; leave the line out"),
     (
         "rename-command",

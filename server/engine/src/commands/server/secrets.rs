@@ -6,6 +6,9 @@ use crate::command::Entry;
 /// What is shown for a password.
 const REDACTED: &[u8] = b"(redacted)";
 
+/// Directives that are passwords.
+const PASSWORDS: [&str; 4] = ["requirepass", "cluster-secret", "masterauth", "primaryauth"];
+
 /// The arguments as others may see them.
 pub(super) fn shown<'a>(command: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
     let mut shown = args.as_slice().to_vec();
@@ -24,7 +27,7 @@ pub(super) fn shown<'a>(command: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
         "acl|setuser" => shown[2..].fill(REDACTED),
         "config|set" => {
             for at in (2..shown.len().saturating_sub(1)).step_by(2) {
-                if args.is(at, "requirepass") || args.is(at, "cluster-secret") {
+                if PASSWORDS.iter().any(|name| args.is(at, name)) {
                     shown[at + 1] = REDACTED;
                 }
             }
@@ -47,6 +50,7 @@ mod tests {
             ("hello 3 setname n auth u p", "hello 3 setname n auth (redacted) (redacted)"),
             ("hello 3 auth u", "hello 3 auth u"),
             ("config set port 1 requirepass x", "config set port 1 requirepass (redacted)"),
+            ("config set masterauth x", "config set masterauth (redacted)"),
             ("config set cluster-secret x", "config set cluster-secret (redacted)"),
             ("acl setuser u >p", "acl setuser (redacted) (redacted)"),
             ("get k", "get k"),
