@@ -130,7 +130,7 @@ mod tests {
         linsert lmove lmpop lpop lpush lpushx lrem lset ltrim move mset msetnx multi persist pexpire pexpireat \
         pfadd pfcount pfmerge psetex psubscribe publish pubsub pubsub|channels pubsub|numpat pubsub|numsub \
         pubsub|shardchannels pubsub|shardnumsub punsubscribe rename renamenx restore rpop rpoplpush rpush rpushx \
-        sadd script script|debug script|exists script|flush script|kill script|load sdiffstore set setbit setex \
+        sadd script script|debug script|exists script|flush script|kill script|load script|show sdiffstore set setbit setex \
         setnx setrange sinterstore smove spop spublish srem ssubscribe subscribe sunionstore sunsubscribe unlink \
         unsubscribe unwatch wait waitaof watch xack xadd xautoclaim xclaim xdel xgroup|create \
         xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|setid xread xreadgroup xsetid xtrim zadd \

@@ -1,10 +1,10 @@
-//! The `redis` table: commands, replies, logging.
+//! The `redis` table, which is there as `server` too: commands, replies, logging.
 
 use cairn_proto::Resp;
 
 use super::convert::{push_coded_error, push_error, push_reply};
 use super::number;
-use super::stack::{NUMBER, Raise, Results, STRING, Stack};
+use super::stack::{Entry, NUMBER, Raise, Results, STRING, Stack};
 use super::vm::{CommandArgs, Environment, OUTSIDE, Shared};
 use super::{REDIS_VERSION, REDIS_VERSION_NUM, Sha};
 
@@ -16,31 +16,63 @@ const REPL_ALL: i64 = 3;
 
 const WRONG_ARGUMENTS: &str = "wrong number or type of arguments";
 
-/// Pushes the table.
+/// A table of functions being made, on top of the stack.
+#[derive(Clone, Copy)]
+pub(super) struct Api {
+    pub(super) stack: Stack,
+    pub(super) shared: *mut Shared,
+    /// The table is called `server`, as in Valkey, and so it is in the functions' errors.
+    pub(super) is_server: bool,
+}
+
+impl Api {
+    /// Adds a function to the table.
+    pub(super) fn register<F: Entry>(self, name: &str, function: F) {
+        if self.is_server {
+            self.stack.push_bool(true);
+            self.stack.push_function(self.shared, 1, function);
+            self.stack.raw_set_field(name.as_bytes());
+        } else {
+            self.stack.register(name, self.shared, function);
+        }
+    }
+}
+
+/// Pushes the table `redis`.
 pub(super) fn push(stack: Stack, shared: *mut Shared) {
+    push_api(Api { stack, shared, is_server: false });
+}
+
+/// Pushes the table `server`.
+pub(super) fn push_server(stack: Stack, shared: *mut Shared) {
+    push_api(Api { stack, shared, is_server: true });
+}
+
+fn push_api(api: Api) {
+    let Api { stack, shared, .. } = api;
     stack.new_table();
-    stack.register("call", shared, |s| command(s, true));
-    stack.register("pcall", shared, |s| command(s, false));
-    stack.register("error_reply", shared, error_reply);
-    stack.register("status_reply", shared, status_reply);
-    stack.register("sha1hex", shared, sha1hex);
-    stack.register("setresp", shared, setresp);
-    stack.register("set_repl", shared, set_repl);
-    stack.register("acl_check_cmd", shared, acl_check_cmd);
-    add_log(stack, shared);
+    api.register("call", |s| command(s, true));
+    api.register("pcall", |s| command(s, false));
+    api.register("error_reply", error_reply);
+    api.register("status_reply", status_reply);
+    api.register("sha1hex", sha1hex);
+    api.register("setresp", setresp);
+    api.register("set_repl", set_repl);
+    api.register("acl_check_cmd", acl_check_cmd);
+    add_log(api);
     add_version(stack);
     // SAFETY: it is being set up, and nobody else uses it.
     if unsafe { (*shared).environment } == Environment::Scripts {
-        stack.register("replicate_commands", shared, |s| {
+        api.register("replicate_commands", |s| {
             s.push_bool(true);
             Ok(1)
         });
         // Without the debugger of redis-cli --ldb these two do nothing.
-        stack.register("breakpoint", shared, |s| {
+        api.register("breakpoint", |s| {
             s.push_bool(false);
             Ok(1)
         });
-        stack.register("debug", shared, |_| Ok(0));
+        api.register("debug", |_| Ok(0));
     }
     for (name, value) in [
         ("REPL_NONE", 0.0),
@@ -55,8 +87,9 @@ pub(super) fn push(stack: Stack, shared: *mut Shared) {
 }
 
 /// Adds `redis.log` and its levels to the table on top.
-pub(super) fn add_log(stack: Stack, shared: *mut Shared) {
-    stack.register("log", shared, log);
+pub(super) fn add_log(api: Api) {
+    let stack = api.stack;
+    api.register("log", log);
     for (name, level) in [("LOG_DEBUG", 0.0), ("LOG_VERBOSE", 1.0), ("LOG_NOTICE", 2.0), ("LOG_WARNING", 3.0)]
     {
         stack.push_number(level);
@@ -73,9 +106,18 @@ pub(super) fn add_version(stack: Stack) {
 }
 
 /// An error in the use of these functions, as a table like those of failed commands.
-pub(super) fn fail(stack: Stack, message: &str) -> Raise {
+pub(super) fn fail(stack: Stack, message: &'static str) -> Raise {
     stack.set_top(0);
-    push_error(stack, message);
+    match message.split_once("redis.") {
+        Some((before, after)) if stack.boolean(Stack::upvalue(2)) => {
+            let text = stack.scratch();
+            for part in [before, "server.", after] {
+                text.extend_from_slice(part.as_bytes());
+            }
+            push_error(stack, text);
+        }
+        _ => push_error(stack, message.as_bytes()),
+    }
     Raise::Top
 }
 
@@ -143,7 +185,7 @@ fn command(stack: Stack, raise: bool) -> Results {
         // SAFETY: as in `with_args`; pushing the reply does not come back here.
         Ok(()) => push_reply(stack, unsafe { &(*stack.shared()).reply })?,
         Err(message) => {
-            push_error(stack, message);
+            push_error(stack, message.as_bytes());
             true
         }
     };
@@ -175,14 +217,14 @@ fn error_reply(stack: Stack) -> Results {
         let text = stack.bytes(1).expect("a string");
         push_coded_error(stack, text.strip_prefix(b"-").unwrap_or(text));
     } else {
-        push_error(stack, WRONG_ARGUMENTS);
+        push_error(stack, WRONG_ARGUMENTS.as_bytes());
     }
     Ok(1)
 }
 
 fn status_reply(stack: Stack) -> Results {
     if !one_string(stack) {
-        push_error(stack, WRONG_ARGUMENTS);
+        push_error(stack, WRONG_ARGUMENTS.as_bytes());
         return Ok(1);
     }
     stack.new_table();

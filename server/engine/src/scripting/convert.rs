@@ -25,10 +25,10 @@ pub(super) fn push_reply(stack: Stack, reply: &[u8]) -> Result<bool, Raise> {
 }
 
 /// Pushes `{err="ERR text"}`: an error of this module's own functions.
-pub(super) fn push_error(stack: Stack, text: &str) {
+pub(super) fn push_error(stack: Stack, text: &[u8]) {
     stack.new_table();
     stack.push_bytes(b"ERR ");
-    stack.push_bytes(text.as_bytes());
+    stack.push_bytes(text);
     stack.concat(2);
     stack.raw_set_field(b"err");
 }

@@ -24,7 +24,7 @@
 //! `error({})`, which crashes Redis 7.0, is "ERR unknown error". Results of `cjson.encode`, `cmsgpack.pack` and
 //! `struct.pack` are limited to 512 MB, as strings are. JSON nested more
 //! than 1,000 deep is refused also after `cjson.encode_max_depth(5000)`, and other values nested more than 400 deep. `redis.set_repl` checks its argument and has no effect:
-//! what a script changed is always logged. A library may not register two functions whose names differ only in case; in Redis
+//! what a script changed is always logged. The table `redis` is there as `server` too, as in Valkey. A library may not register two functions whose names differ only in case; in Redis
 //! it may, and crashes the server later. There is no step debugger (`redis-cli --ldb`).
 
 mod api;

@@ -4,11 +4,10 @@ use mlua::ffi;
 use std::ffi::c_int;
 
 use super::ScriptFlags;
-use super::api::{self, fail};
+use super::api::{self, Api, fail};
 use super::library::NAME_RULE;
 use super::library::is_name;
 use super::stack::{FUNCTION, NIL, NUMBER, Results, STRING, Stack, TABLE};
-use super::vm::Shared;
 
 /// A function that a library has registered.
 #[derive(Debug)]
@@ -20,12 +19,12 @@ pub(super) struct Registered {
     pub(super) callback: c_int,
 }
 
-/// Pushes the `redis` table that a library sees while it is loaded.
-pub(super) fn push(stack: Stack, shared: *mut Shared) {
-    stack.new_table();
-    stack.register("register_function", shared, register_function);
-    api::add_log(stack, shared);
-    api::add_version(stack);
+/// Pushes the table `redis`, or `server`, that a library sees while it is loaded.
+pub(super) fn push(api: Api) {
+    api.stack.new_table();
+    api.register("register_function", register_function);
+    api::add_log(api);
+    api::add_version(api.stack);
 }
 
 /// Where the parts of a function are gathered on the stack, above the arguments.

@@ -14,6 +14,7 @@ use mlua::{Lua, LuaOptions, StdLib};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
+use super::api::Api;
 use super::stack::{FUNCTION, NIL, NUMBER, Raise, Results, STRING, Stack, TABLE};
 use super::vm::{Environment, Shared};
 use super::{api, bit, cjson, cmsgpack, random, register, structs};
@@ -42,7 +43,7 @@ const BUILTINS: &[&str] = &[
 
 /// The library tables among the globals.
 const LIBRARIES: &[&str] =
-    &["bit", "cjson", "cmsgpack", "coroutine", "math", "os", "redis", "string", "struct", "table"];
+    &["bit", "cjson", "cmsgpack", "coroutine", "math", "os", "redis", "server", "string", "struct", "table"];
 
 const READONLY: &str = "Attempt to modify a readonly table";
 
@@ -123,6 +124,7 @@ unsafe extern "C-unwind" fn build(l: *mut lua_State) -> c_int {
             ("cmsgpack", cmsgpack::push),
             ("struct", structs::push),
             ("redis", api::push),
+            ("server", api::push_server),
         ] {
             push(stack, shared);
             stack.raw_set_field(name.as_bytes());
@@ -154,9 +156,6 @@ unsafe extern "C-unwind" fn build(l: *mut lua_State) -> c_int {
             stack.insert(-2);
             stack.raw_set(2);
         }
-        // Valkey's name for it.
-        stack.raw_get_field(2, b"redis");
-        ffi::lua_setfield(l, 2, c"server".as_ptr());
 
         // Strings: methods by the real table, the metatable shown only as a proxy.
         stack.new_table();
@@ -206,15 +205,15 @@ unsafe fn build_load_globals(stack: Stack, shared: *mut Shared) {
         stack.new_table();
         stack.push_function(shared, 0, missing_global);
         stack.raw_set_field(b"__index");
-        register::push(stack, shared);
-        // [globals, metatable, redis]
-        stack.push_copy(globals + 1);
-        ffi::lua_setmetatable(l, -2);
-        stack.push_nil();
-        push_proxy(l);
-        stack.push_copy(-1);
-        ffi::lua_setfield(l, globals, c"redis".as_ptr());
-        ffi::lua_setfield(l, globals, c"server".as_ptr());
+        for (name, is_server) in [(c"redis", false), (c"server", true)] {
+            register::push(Api { stack, shared, is_server });
+            // [globals, metatable, redis]
+            stack.push_copy(globals + 1);
+            ffi::lua_setmetatable(l, -2);
+            stack.push_nil();
+            push_proxy(l);
+            ffi::lua_setfield(l, globals, name.as_ptr());
+        }
         ffi::lua_setmetatable(l, globals);
         (*shared).load_globals = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
     }

@@ -81,11 +81,6 @@ fn eval_text(source: &str) -> String {
 }
 
 #[test]
-fn the_api_has_valkeys_name_too() {
-    assert_eq!(eval_text("return server.call('echo', 'x')"), "$1\r\nx\r\n");
-}
-
-#[test]
 fn replies_are_those_of_redis_server() {
     // 7.4 has os.clock.
     let later = |script: &[u8]| script.starts_with(b"local c={} for k in pairs(_G)");
@@ -110,6 +105,16 @@ fn replies_are_those_of_redis_server() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), RECORDED.len(), wrong.join("\n"));
+}
+
+#[test]
+fn redis_is_there_as_server_and_says_so_in_errors() {
+    assert_eq!(eval_text("return server.call('PING')"), "+PONG\r\n");
+    assert_eq!(eval_text("return server.REDIS_VERSION == redis.REDIS_VERSION"), ":1\r\n");
+    for name in ["redis", "server"] {
+        let reply = eval_text(&format!("return {name}.setresp()"));
+        assert!(reply.starts_with(&format!("-ERR {name}.setresp() requires one argument.")), "{reply}");
+    }
 }
 
 #[test]

@@ -538,7 +538,7 @@ unsafe extern "C-unwind" fn interrupt(l: *mut lua_State, _: *mut ffi::lua_Debug)
         let Some(reason) = host.as_mut().interrupted() else { return };
         // From now on at every line, or the script could catch the error and go on.
         ffi::lua_sethook(l, Some(interrupt), ffi::LUA_MASKLINE, 0);
-        push_error(Stack::new(l), reason);
+        push_error(Stack::new(l), reason.as_bytes());
         ffi::lua_error(l);
     }
 }

@@ -158,7 +158,6 @@ fn eval(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult 
 }
 
 fn evalsha(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
-    const UNKNOWN: CommandError = CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
     if args.at(1).len() != Sha::DIGITS {
         return Err(UNKNOWN);
     }
@@ -179,6 +178,8 @@ fn fcall(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult
 
 /// The dispatcher keeps scripts out of scripts; this is for whoever changes that.
 const NESTED: CommandError = CommandError::new("ERR scripts do not nest");
+
+const UNKNOWN: CommandError = CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
 
 /// How many of the arguments are keys.
 fn key_count(args: Args<'_>, not_a_number: CommandError) -> CommandResult<usize> {

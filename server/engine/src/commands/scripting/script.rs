@@ -1,6 +1,6 @@
 //! SCRIPT.
 
-use super::{NESTED, as_reply};
+use super::{NESTED, UNKNOWN, as_reply};
 use crate::args::Args;
 use crate::busy;
 use crate::command::{COMMAND, Command, Flag, Group};
@@ -16,7 +16,15 @@ pub(super) static SCRIPT: Command = Command {
     since: "2.6.0",
     summary: "Loads, looks up and forgets scripts.",
     complexity: "Depends on the subcommand",
-    subcommands: &[&SCRIPT_DEBUG, &SCRIPT_EXISTS, &SCRIPT_FLUSH, &SCRIPT_HELP, &SCRIPT_KILL, &SCRIPT_LOAD],
+    subcommands: &[
+        &SCRIPT_DEBUG,
+        &SCRIPT_EXISTS,
+        &SCRIPT_FLUSH,
+        &SCRIPT_HELP,
+        &SCRIPT_KILL,
+        &SCRIPT_LOAD,
+        &SCRIPT_SHOW,
+    ],
     ..COMMAND
 };
 
@@ -123,6 +131,26 @@ static SCRIPT_KILL: Command = Command {
 fn script_kill(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
     busy::kill(cx.shared, false)?;
     cx.reply.ok();
+    Ok(())
+}
+
+/// Valkey's, since its 8.0.
+static SCRIPT_SHOW: Command = Command {
+    name: "show",
+    arity: 3,
+    group: Group::Scripting,
+    since: "8.0.0",
+    flags: &[Flag::NoScript],
+    summary: "Returns the text of a script that is known.",
+    syntax: "sha1:string",
+    run: script_show,
+    ..COMMAND
+};
+
+fn script_show(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let scripts = cx.scripts.as_ref().ok_or(NESTED)?;
+    let script = Sha::parse(args.at(2)).and_then(|sha| scripts.eval.script(&sha)).ok_or(UNKNOWN)?;
+    cx.reply.bulk(&script.source);
     Ok(())
 }
 
