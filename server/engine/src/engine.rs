@@ -500,8 +500,7 @@ impl Engine {
 
     /// `requirepass` has changed.
     pub fn requirepass_changed(&mut self) {
-        let password = self.shared.config.requirepass.clone();
-        self.shared.acl.set_requirepass(&password);
+        self.shared.requirepass_changed();
     }
 
     /// Takes over the users of an ACL file, before anybody is connected.

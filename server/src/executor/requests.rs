@@ -290,6 +290,9 @@ impl Executor {
     /// Takes a change back that could not be put into effect, and says so.
     fn refuse_config(&mut self, pending: &PendingChange, id: DirectiveId, reason: &str) {
         self.engine.shared.config.take_back(&pending.names, &pending.before);
+        if pending.names.contains(&DirectiveId::requirepass.name()) {
+            self.engine.requirepass_changed();
+        }
         let Engine { keys, shared, .. } = &mut self.engine;
         keys.configure(&shared.config);
         self.put_into_effect(&pending.names);

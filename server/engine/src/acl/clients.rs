@@ -7,6 +7,11 @@ use crate::client::{ClientClass, ClientState, Slot};
 use crate::shared::Shared;
 
 impl Shared {
+    /// `requirepass` has changed: it is the default user's password.
+    pub(crate) fn requirepass_changed(&mut self) {
+        self.acl.set_requirepass(&self.config.requirepass);
+    }
+
     /// Puts a user into the table, new or in place of the one of the same name. `own` is the client whose command it is.
     pub(crate) fn set_user(&mut self, own: &mut ClientState, user: User) {
         let name = user.name.clone();

@@ -201,8 +201,8 @@ impl Acl {
         Some(id)
     }
 
-    /// `requirepass` has changed: it is the default user's password.
-    pub fn set_requirepass(&mut self, password: &str) {
+    /// The default user has this password and no other; without one when it is empty.
+    fn set_requirepass(&mut self, password: &str) {
         let mut user = self.by_id(DEFAULT_ID).expect("the default user stays").clone();
         set_password(&mut user, password);
         self.put(user);

@@ -89,8 +89,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let before = Box::new(std::mem::replace(&mut cx.shared.config, next));
     cx.keys.configure(&cx.shared.config);
     if changed.contains(&DirectiveId::requirepass) {
-        let password = cx.shared.config.requirepass.clone();
-        cx.shared.acl.set_requirepass(&password);
+        cx.shared.requirepass_changed();
     }
     if !changed.is_empty() {
         let names = changed.into_iter().map(|id| id.name()).collect();
