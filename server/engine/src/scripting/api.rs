@@ -170,6 +170,23 @@ fn with_args<R>(stack: Stack, f: impl FnOnce(&mut Shared, CommandArgs<'_>) -> R)
     Ok(result)
 }
 
+/// What Valkey says in place of this error, to those who call the table `server` as it does.
+fn valkeys_words(error: &[u8]) -> Option<&'static str> {
+    Some(match error {
+        b"Please specify at least one argument for this redis lib call" => {
+            "Please specify at least one argument for this call"
+        }
+        b"Lua redis lib command arguments must be strings or integers" => {
+            "Command arguments must be strings or integers"
+        }
+        b"Unknown Redis command called from script" => "Unknown command called from script",
+        b"Wrong number of args calling Redis command from script" => {
+            "Wrong number of args calling command from script"
+        }
+        _ => return None,
+    })
+}
+
 fn command(stack: Stack, raise: bool) -> Results {
     let called = with_args(stack, |shared, args| {
         shared.reply.clear();
@@ -181,11 +198,25 @@ fn command(stack: Stack, raise: bool) -> Results {
         }
     });
     stack.set_top(0);
+    let is_server = stack.boolean(Stack::upvalue(2));
     let failed = match called {
-        // SAFETY: as in `with_args`; pushing the reply does not come back here.
-        Ok(()) => push_reply(stack, unsafe { &(*stack.shared()).reply })?,
+        Ok(()) => {
+            // SAFETY: as in `with_args`; pushing the reply does not come back here.
+            let reply = unsafe { &(*stack.shared()).reply };
+            let error = reply.strip_prefix(b"-ERR ").and_then(|text| text.strip_suffix(b"\r\n"));
+            match error.filter(|_| is_server).and_then(valkeys_words) {
+                Some(words) => {
+                    push_error(stack, words.as_bytes());
+                    stack.push_bool(true);
+                    stack.raw_set_field(b"ignore_error_stats_update");
+                    true
+                }
+                None => push_reply(stack, reply)?,
+            }
+        }
         Err(message) => {
-            push_error(stack, message.as_bytes());
+            let words = if is_server { valkeys_words(message.as_bytes()) } else { None };
+            push_error(stack, words.unwrap_or(message).as_bytes());
             true
         }
     };

@@ -111,6 +111,15 @@ fn replies_are_those_of_redis_server() {
 fn redis_is_there_as_server_and_says_so_in_errors() {
     assert_eq!(eval_text("return server.call('PING')"), "+PONG\r\n");
     assert_eq!(eval_text("return server.REDIS_VERSION == redis.REDIS_VERSION"), ":1\r\n");
+    for (script, error) in [
+        ("server.call()", "Please specify at least one argument for this call"),
+        ("server.call({})", "Command arguments must be strings or integers"),
+        ("server.call('nosuch')", "Unknown command called from script"),
+        ("server.call('get')", "Wrong number of args calling command from script"),
+    ] {
+        let reply = eval_text(script);
+        assert!(reply.starts_with(&format!("-ERR {error} script: ")), "{reply}");
+    }
     for name in ["redis", "server"] {
         let reply = eval_text(&format!("return {name}.setresp()"));
         assert!(reply.starts_with(&format!("-ERR {name}.setresp() requires one argument.")), "{reply}");
