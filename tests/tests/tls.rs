@@ -139,7 +139,7 @@ impl Client {
     }
 
     /// Is PING refused, because the handshake fails or the connection is closed?
-    fn is_refused(mut self) -> bool {
+    fn ping_fails(mut self) -> bool {
         let mut reply = [0; 16];
         self.stream.write_all(b"PING\r\n").is_err() || !matches!(self.stream.read(&mut reply), Ok(1..))
     }
@@ -237,7 +237,7 @@ fn certificates_of_clients_are_asked_for_as_configured() {
     fs::copy(stranger.path("client.pem"), authority.path("stranger.pem")).unwrap();
     fs::copy(stranger.path("client.key"), authority.path("stranger.key")).unwrap();
     let wrong = authority.client(Some("stranger"), &TLS13);
-    let refused = |config| Client::connect(served.tls, config).is_refused();
+    let refused = |config| Client::connect(served.tls, config).ping_fails();
     assert!(!refused(&with));
     assert!(refused(&without), "yes is the default");
     assert!(refused(&wrong));

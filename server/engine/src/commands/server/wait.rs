@@ -43,7 +43,7 @@ pub(super) static WAITAOF: Command = Command {
     arity: 4,
     group: Group::Generic,
     since: "7.2.0",
-    flags: &[Flag::NoScript],
+    flags: &[Flag::Blocking],
     categories: &[Category::Connection],
     summary: "Waits until this connection's writes are on the disk here and on so many replicas.",
     syntax: "numlocal:integer numreplicas:integer timeout:integer",

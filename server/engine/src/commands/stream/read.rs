@@ -67,13 +67,6 @@ fn parse_options<'a>(cx: &Context<'_>, args: Args<'a>, grouped: bool) -> Command
     while at < args.len() {
         let more = args.len() - 1 - at;
         if more > 0 && args.is(at, "block") {
-            if cx.mode.in_script {
-                return Err(error_with(&[
-                    b"ERR ",
-                    args[0],
-                    b" command is not allowed with BLOCK option from scripts",
-                ]));
-            }
             let ms = args
                 .int(at + 1)
                 .map_err(|_| CommandError::new("ERR timeout is not an integer or out of range"))?;
