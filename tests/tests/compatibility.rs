@@ -1,6 +1,6 @@
 //! `docs/compatibility.md` has a table of Redis's commands, made here of three things: which there are
 //! (`tests/compatibility/commands.txt`), which of them Cairn has (its own table), and what is to be said of those that differ or are
-//! missing (`tests/compatibility/notes.txt`). `UPDATE_GOLDENFILES=1` writes it anew.
+//! missing (`tests/compatibility/notes.txt`). `CAIRN_GOLDEN_BLESS=1` writes it anew.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -63,12 +63,12 @@ fn the_table_of_commands_is_true() {
     let (before, rest) = page.split_once(BEGIN).expect("a place for the table");
     let (_, after) = rest.split_once(END).expect("an end of the table");
     let wanted = format!("{before}{}{after}", table());
-    if std::env::var_os("UPDATE_GOLDENFILES").is_some() {
+    if std::env::var_os("CAIRN_GOLDEN_BLESS").is_some() {
         fs::write(&path, wanted).unwrap();
     } else {
         assert!(
             page == wanted,
-            "docs/compatibility.md is not what the commands are: UPDATE_GOLDENFILES=1 writes it"
+            "docs/compatibility.md is not what the commands are: CAIRN_GOLDEN_BLESS=1 writes it"
         );
     }
 }

@@ -55,17 +55,6 @@ fn every_command_has_a_script() {
     assert!(missing.is_empty(), "write commands/<group>/<command>.gold for {missing:?}, see README.md");
 }
 
-/// Commands of Redis that have a script and that Cairn does not have. Their scripts run on Redis only, ready for
-/// whoever adds the command.
-const ABSENT: &[&str] = &[];
-
-#[test]
-fn absent_commands_are_absent() {
-    let table = cairn_engine::command::table();
-    let found: Vec<_> = ABSENT.iter().filter(|name| table.find(name.as_bytes()).is_some()).collect();
-    assert!(found.is_empty(), "take {found:?} out of ABSENT: there they are");
-}
-
 fn on_engine(group: &str) {
     run(group, &mut InProcess::new(), Source::Cairn);
 }
@@ -163,7 +152,7 @@ fn on_a_follower() {
 }
 
 fn forwarded_failures(group: &str, target: &mut Tcp) -> String {
-    failures_of(group, Source::Cairn, |name, script| {
+    failures_of(group, |name, script| {
         if ALONE.iter().any(|(alone, _)| name.starts_with(alone)) || left_out_in_brief(name) {
             return Ok(());
         }
@@ -181,7 +170,7 @@ fn left_out_in_brief(name: &str) -> bool {
 }
 
 fn run(group: &str, target: &mut dyn Target, source: Source) {
-    let failures = failures_of(group, source, |_, script| match blessing() {
+    let failures = failures_of(group, |_, script| match blessing() {
         true => golden::bless(script, target, source),
         false => golden::check(script, target, source, &[]),
     });
@@ -189,20 +178,13 @@ fn run(group: &str, target: &mut dyn Target, source: Source) {
 }
 
 /// What `play` finds wrong with the scripts of a group, of which it is told the name and the path.
-fn failures_of(
-    group: &str,
-    source: Source,
-    mut play: impl FnMut(&str, &Path) -> anyhow::Result<()>,
-) -> String {
+fn failures_of(group: &str, mut play: impl FnMut(&str, &Path) -> anyhow::Result<()>) -> String {
     let filter = std::env::var("CAIRN_GOLDEN_FILTER").unwrap_or_default();
     let scripts = golden::scripts_in(&commands_dir().join(group)).unwrap();
     assert!(!scripts.is_empty(), "no scripts in commands/{group}");
     let mut failures = String::new();
     for script in scripts.iter().filter(|script| script.to_string_lossy().contains(&filter)) {
         let command = script.file_stem().unwrap().to_string_lossy();
-        if source == Source::Cairn && ABSENT.contains(&command.as_ref()) {
-            continue;
-        }
         if let Err(error) = play(&format!("{group}/{command}"), script) {
             failures += &format!("{group}/{}: {error:#}\n", script.file_name().unwrap().display());
         }
