@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 /// Refusals that are alike count as one when they are not further apart than this.
 const GROUPING_MS: i64 = 60_000;
+/// Bytes of a name or key that an entry keeps: either may be as long as a client likes.
+const SHOWN_BYTES_MAX: usize = 1024;
 /// So many of the newest entries are looked at for one that is alike.
 const LOOKED_AT: usize = 10;
 
@@ -78,7 +80,11 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// Writes a refusal down, keeping at most `len_max` entries.
-    pub fn add(&mut self, refusal: Refusal, client: String, now_ms: i64, len_max: usize) {
+    pub fn add(&mut self, mut refusal: Refusal, client: String, now_ms: i64, len_max: usize) {
+        for text in [&mut refusal.object, &mut refusal.user] {
+            text.truncate(SHOWN_BYTES_MAX);
+            text.shrink_to_fit();
+        }
         let alike =
             self.entries.iter().take(LOOKED_AT).position(|entry| {
                 (now_ms - entry.last_at_ms).abs() <= GROUPING_MS && entry.refusal == refusal
@@ -93,5 +99,24 @@ impl AccessLog {
         };
         self.entries.push_front(entry);
         self.entries.truncate(len_max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_no_larger_than_it_is_worth() {
+        let mut log = AccessLog::default();
+        let long = vec![b'k'; 1 << 20];
+        let refusal =
+            Refusal { reason: Reason::Key, setting: Setting::TopLevel, object: long.clone(), user: long };
+        log.add(refusal.clone(), String::new(), 0, 10);
+        log.add(refusal, String::new(), 1, 10);
+        let [entry] = &log.entries.make_contiguous()[..] else { panic!("those two are alike") };
+        assert_eq!(entry.count, 2);
+        assert_eq!(entry.refusal.object, [b'k'; SHOWN_BYTES_MAX]);
+        assert!(entry.refusal.object.capacity() + entry.refusal.user.capacity() < 4 * SHOWN_BYTES_MAX);
     }
 }
