@@ -24,11 +24,10 @@ use crate::scripting::{CommandArgs, LogLevel, Origin, ScriptError, ScriptFlags, 
 pub(super) const COMMANDS: &[&Command] =
     &[&EVAL, &EVAL_RO, &EVALSHA, &EVALSHA_RO, &FCALL, &FCALL_RO, &function::FUNCTION, &script::SCRIPT];
 
-static EVAL: Command = Command {
-    name: "eval",
+/// What the commands that run scripts and functions have in common.
+const WRITES: Command = Command {
     arity: -3,
     group: Group::Scripting,
-    since: "2.6.0",
     flags: &[
         Flag::NoScript,
         Flag::SkipMonitor,
@@ -38,116 +37,81 @@ static EVAL: Command = Command {
         Flag::MovableKeys,
     ],
     keys: &[Keys::number(2, READ_UPDATE)],
+    ..COMMAND
+};
+
+/// The same of those that may only read.
+const READS: Command = Command {
+    flags: &[
+        Flag::NoScript,
+        Flag::SkipMonitor,
+        Flag::NoMandatoryKeys,
+        Flag::Stale,
+        Flag::ReadOnly,
+        Flag::MovableKeys,
+    ],
+    keys: &[Keys::number(2, READ)],
+    ..WRITES
+};
+
+static EVAL: Command = Command {
+    name: "eval",
+    since: "2.6.0",
     summary: "Runs a Lua script.",
     complexity: "Depends on the script",
     syntax: "script:string numkeys:integer [key ...] [arg:string ...]",
     run: |cx, args| eval(cx, args, false),
-    ..COMMAND
+    ..WRITES
 };
 
 static EVAL_RO: Command = Command {
     name: "eval_ro",
-    arity: -3,
-    group: Group::Scripting,
     since: "7.0.0",
-    flags: &[
-        Flag::NoScript,
-        Flag::SkipMonitor,
-        Flag::NoMandatoryKeys,
-        Flag::Stale,
-        Flag::ReadOnly,
-        Flag::MovableKeys,
-    ],
-    keys: &[Keys::number(2, READ)],
     summary: "Runs a Lua script that may only read.",
     complexity: "Depends on the script",
     syntax: "script:string numkeys:integer [key ...] [arg:string ...]",
     run: |cx, args| eval(cx, args, true),
-    ..COMMAND
+    ..READS
 };
 
 static EVALSHA: Command = Command {
     name: "evalsha",
-    arity: -3,
-    group: Group::Scripting,
     since: "2.6.0",
-    flags: &[
-        Flag::NoScript,
-        Flag::SkipMonitor,
-        Flag::MayReplicate,
-        Flag::NoMandatoryKeys,
-        Flag::Stale,
-        Flag::MovableKeys,
-    ],
-    keys: &[Keys::number(2, READ_UPDATE)],
     summary: "Runs a Lua script that the server knows, by its SHA-1.",
     complexity: "Depends on the script",
     syntax: "sha1:string numkeys:integer [key ...] [arg:string ...]",
     run: |cx, args| evalsha(cx, args, false),
-    ..COMMAND
+    ..WRITES
 };
 
 static EVALSHA_RO: Command = Command {
     name: "evalsha_ro",
-    arity: -3,
-    group: Group::Scripting,
     since: "7.0.0",
-    flags: &[
-        Flag::NoScript,
-        Flag::SkipMonitor,
-        Flag::NoMandatoryKeys,
-        Flag::Stale,
-        Flag::ReadOnly,
-        Flag::MovableKeys,
-    ],
-    keys: &[Keys::number(2, READ)],
     summary: "Runs a Lua script that the server knows, and that may only read, by its SHA-1.",
     complexity: "Depends on the script",
     syntax: "sha1:string numkeys:integer [key ...] [arg:string ...]",
     run: |cx, args| evalsha(cx, args, true),
-    ..COMMAND
+    ..READS
 };
 
 static FCALL: Command = Command {
     name: "fcall",
-    arity: -3,
-    group: Group::Scripting,
     since: "7.0.0",
-    flags: &[
-        Flag::NoScript,
-        Flag::SkipMonitor,
-        Flag::MayReplicate,
-        Flag::NoMandatoryKeys,
-        Flag::Stale,
-        Flag::MovableKeys,
-    ],
-    keys: &[Keys::number(2, READ_UPDATE)],
     summary: "Runs a function of a library.",
     complexity: "Depends on the function",
     syntax: "function:string numkeys:integer [key ...] [arg:string ...]",
     run: |cx, args| fcall(cx, args, false),
-    ..COMMAND
+    ..WRITES
 };
 
 static FCALL_RO: Command = Command {
     name: "fcall_ro",
-    arity: -3,
-    group: Group::Scripting,
     since: "7.0.0",
-    flags: &[
-        Flag::NoScript,
-        Flag::SkipMonitor,
-        Flag::NoMandatoryKeys,
-        Flag::Stale,
-        Flag::ReadOnly,
-        Flag::MovableKeys,
-    ],
-    keys: &[Keys::number(2, READ)],
     summary: "Runs a function of a library that may only read.",
     complexity: "Depends on the function",
     syntax: "function:string numkeys:integer [key ...] [arg:string ...]",
     run: |cx, args| fcall(cx, args, true),
-    ..COMMAND
+    ..READS
 };
 
 fn eval(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
