@@ -7,7 +7,7 @@
 
 use anyhow::Context;
 use cairn_tests::cluster::group::{Cluster, Plan, SETTLE_LIMIT};
-use cairn_tests::golden::{self, InProcess, Source, Target, Tcp};
+use cairn_tests::golden::{self, ALONE, InProcess, Source, Target, Tcp};
 use cairn_tests::server::Server;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -74,13 +74,6 @@ fn on_redis(group: &str) {
     let (server, source) = Server::redis(&[]).unwrap();
     run(group, &mut Tcp::connect(server.addr()).unwrap(), source);
 }
-
-/// Scripts that a follower is not sent, and what they show.
-const ALONE: &[(&str, &str)] = &[
-    ("cluster/", "a single server is in no cluster"),
-    ("server/debug", "DEBUG looks at a node's own data, which lags, and refuses to write to a follower's"),
-    ("server/failover", "a single server has nobody to hand over to"),
-];
 
 /// Blocks, one for each row, named by a text in them: a follower answers otherwise, for being another node than the leader.
 /// Everything else in their scripts is as on a single node.

@@ -4,7 +4,12 @@
 //! Redis prints scores in their shortest form instead of with 17 digits, which changes the figure of sorted sets
 //! whose scores are not short.)
 //!
+//! DEBUG DIGEST-STATE is our own: a fingerprint of all that the log and snapshots carry from node to node, of which
+//! Redis's figure leaves out when keys expire, the groups of streams, the libraries and the users.
+//!
 //! Two operations: *xor* adds something unordered, *mix* something whose place matters.
+
+use std::sync::Arc;
 
 use sha1::{Digest as _, Sha1};
 
@@ -27,6 +32,56 @@ pub fn keyspace(dbs: &[Db]) -> Digest {
         }
     }
     all
+}
+
+/// The fingerprint of everything that is replicated: two nodes that have applied the same log have the same. Users are
+/// `None` as long as they are a node's own.
+pub fn state(dbs: &[Db], libraries: &[Arc<[u8]>], users: Option<&str>) -> Digest {
+    let mut all = keyspace(dbs);
+    for (index, db) in dbs.iter().enumerate() {
+        for entry in db.dict.iter() {
+            if let Some(digest) = beside_the_value(index, &entry.key, &entry.value, db.expire_at(&entry.key))
+            {
+                xor(&mut all, &digest);
+            }
+        }
+    }
+    for library in libraries {
+        mix(&mut all, library);
+    }
+    if let Some(users) = users {
+        mix(&mut all, users.as_bytes());
+    }
+    all
+}
+
+/// What of a key [`keyspace`] leaves out.
+fn beside_the_value(db: usize, key: &[u8], value: &Value, expire: Option<i64>) -> Option<Digest> {
+    let times = match value {
+        Value::Hash(hash) => hash.times(),
+        _ => None,
+    };
+    let stream = match value {
+        Value::Stream(stream) => Some(stream.state_text()),
+        _ => None,
+    };
+    if expire.is_none() && times.is_none() && stream.is_none() {
+        return None;
+    }
+    let mut digest = Digest::default();
+    mix(&mut digest, &(db as u32).to_be_bytes());
+    mix(&mut digest, key);
+    mix(&mut digest, &expire.unwrap_or_default().to_be_bytes());
+    for (at_ms, field) in times.into_iter().flat_map(|times| times.iter()) {
+        let mut time = Digest::default();
+        mix(&mut time, &at_ms.to_be_bytes());
+        mix(&mut time, field);
+        xor(&mut digest, &time);
+    }
+    if let Some(text) = stream {
+        mix(&mut digest, text.as_bytes());
+    }
+    Some(digest)
 }
 
 /// The fingerprint of one value and of whether, not when, it expires.

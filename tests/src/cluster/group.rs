@@ -256,7 +256,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until all nodes that are awake have the same data. A node that got there by another way than its neighbour
+    /// Waits until all nodes that are awake have the same state. A node that got there by another way than its neighbour
     /// shows here.
     pub fn await_equal_digests(&mut self, limit: Duration) -> anyhow::Result<String> {
         // A moment's difference is no fault (a key expires, a lease's entry comes); one that stays is.
@@ -275,11 +275,11 @@ impl Cluster {
         }
     }
 
-    /// DEBUG DIGEST of the node's own data.
+    /// DEBUG DIGEST-STATE of the node's own: data, libraries, users.
     pub fn digest(&self, node: usize) -> anyhow::Result<String> {
-        match self.ask_within(node, &["DEBUG", "DIGEST"], SETTLE_LIMIT)? {
+        match self.ask_within(node, &["DEBUG", "DIGEST-STATE"], SETTLE_LIMIT)? {
             Reply::Simple(digest) => Ok(String::from_utf8_lossy(&digest).into_owned()),
-            other => bail!("node {node}: DEBUG DIGEST answers {other}"),
+            other => bail!("node {node}: DEBUG DIGEST-STATE answers {other}"),
         }
     }
 

@@ -12,10 +12,17 @@ mod view;
 
 pub use engine::InProcess;
 pub use reply::Reply;
-pub use script::{Source, bless, check, scripts_in};
+pub use script::{Source, bless, check, replay, scripts_in};
 pub use tcp::Tcp;
 
 use std::time::Duration;
+
+/// Scripts that no node of a cluster is sent, and what they show.
+pub const ALONE: &[(&str, &str)] = &[
+    ("cluster/", "a single server is in no cluster"),
+    ("server/debug", "DEBUG looks at a node's own data, which lags, and refuses to write to a follower's"),
+    ("server/failover", "a single server has nobody to hand over to"),
+];
 
 /// The protocol that the clients of a run speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -73,6 +73,11 @@ pub fn check(path: &Path, target: &mut dyn Target, source: Source, excused: &[&s
     Ok(())
 }
 
+/// Sends what the script sends, in one protocol, whatever is answered. What it leaves behind stays.
+pub fn replay(path: &Path, target: &mut dyn Target, protocol: Protocol) -> anyhow::Result<()> {
+    Player::play(&std::fs::read_to_string(path)?, target, protocol).map(drop)
+}
+
 /// The answer's lines; behind `-` what was expected and behind `+` what came in its place.
 fn difference(expected: &str, answered: &str) -> String {
     let (was, is): (Vec<_>, Vec<_>) = (expected.lines().collect(), answered.lines().collect());

@@ -41,6 +41,11 @@ impl Tcp {
         Ok(Tcp { protocol: Protocol::Resp2, clients: BTreeMap::new(), nodes, leader })
     }
 
+    /// Closes the connections of the script that was played last.
+    pub fn hang_up(&mut self) {
+        self.clients.clear();
+    }
+
     fn client(&mut self, name: &str) -> anyhow::Result<&mut Connection> {
         if !self.clients.contains_key(name) {
             let addr = self.nodes[0].addr;

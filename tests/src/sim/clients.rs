@@ -168,10 +168,10 @@ async fn judge(world: &Rc<World>) -> anyhow::Result<()> {
 
 async fn digest(world: &Rc<World>, node: usize) -> Option<String> {
     let mut connection = Connection::open(world, node).await.ok()?;
-    match connection.call_all(&[&[b"DEBUG", b"DIGEST"]]).await.ok()?.pop()? {
+    match connection.call_all(&[&[b"DEBUG", b"DIGEST-STATE"]]).await.ok()?.pop()? {
         Reply::Simple(digest) => Some(String::from_utf8_lossy(&digest).into_owned()),
         other => {
-            trace::line(|| format!("{}: DEBUG DIGEST answers {other}", world.names[node]));
+            trace::line(|| format!("{}: DEBUG DIGEST-STATE answers {other}", world.names[node]));
             None
         }
     }

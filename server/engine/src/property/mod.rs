@@ -3,6 +3,7 @@
 //!
 //! All families draw their keys from one small pool, so that they meet each other's types.
 
+pub mod acl;
 pub mod bitmap;
 pub mod hash;
 pub mod hyperloglog;
@@ -24,6 +25,7 @@ type Generator = fn(&Rng) -> Vec<Vec<u8>>;
 
 /// Every family.
 const FAMILIES: &[Generator] = &[
+    acl::random_command,
     bitmap::random_command,
     hash::random_command,
     hyperloglog::random_command,

@@ -1,10 +1,13 @@
 //! The properties, over random commands of all families together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cairn_proto::Resp;
 
 use super::{FAMILIES, one_in};
+use crate::command::{Flag, table};
+use crate::config::Config;
 use crate::digest;
 use crate::engine::Engine;
 use crate::keyspace::Db;
@@ -34,6 +37,13 @@ struct State {
     streams: Vec<(Vec<u8>, String)>,
     /// The texts of the libraries, and how much is loaded of them.
     libraries: (Vec<Arc<[u8]>>, LibraryCounts),
+    users: Option<String>,
+}
+
+/// A node of a cluster, whose users are part of the state, and may be kept in a file.
+fn engine(seed: u64) -> TestEngine {
+    let config = Config { cluster_enabled: true, aclfile: "users.acl".to_owned(), ..Config::default() };
+    TestEngine::with_config(config, seed)
 }
 
 fn state(engine: &Engine) -> State {
@@ -44,6 +54,7 @@ fn state(engine: &Engine) -> State {
         field_times: dbs.iter().flat_map(field_times).collect(),
         streams: dbs.iter().flat_map(streams).collect(),
         libraries: (engine.functions().codes(), engine.functions().counts()),
+        users: engine.shared.acl.snapshot(),
     }
 }
 
@@ -116,6 +127,10 @@ fn difference(a: &Engine, b: &Engine) -> String {
     if a.functions().codes() != b.functions().codes() {
         lines.push(format!("libraries differ: {:?} instead of {:?}", a.functions(), b.functions()));
     }
+    let (left, right) = (a.shared.acl.snapshot(), b.shared.acl.snapshot());
+    if left != right {
+        lines.push(format!("users differ: {left:?} instead of {right:?}"));
+    }
     lines.join("\n")
 }
 
@@ -161,7 +176,7 @@ fn run_unit(server: &mut TestEngine, clients: &[usize], rng: &Rng, trace: &mut V
 fn applying_the_effects_leads_to_the_same_state_as_executing() {
     for seed in seeds() {
         let rng = Rng::new(seed);
-        let mut server = TestEngine::with_config(Default::default(), seed);
+        let mut server = engine(seed);
         let clients: Vec<_> = (0..4).map(|_| server.connect(Resp::V2)).collect();
         let mut replica = server.replica();
         let mut applied = 0;
@@ -191,7 +206,7 @@ fn applying_the_effects_leads_to_the_same_state_as_executing() {
 fn a_snapshot_loads_into_the_same_state() {
     for seed in seeds() {
         let rng = Rng::new(seed + 1_000);
-        let mut server = TestEngine::with_config(Default::default(), seed);
+        let mut server = engine(seed);
         let clients: Vec<_> = (0..4).map(|_| server.connect(Resp::V2)).collect();
         let mut trace = Vec::new();
         for i in 1..=COMMANDS {
@@ -216,9 +231,55 @@ fn a_snapshot_loads_into_the_same_state() {
             let loaded = rdb::load(&bytes, &options, &mut |_, _| {})
                 .unwrap_or_else(|error| panic!("seed {seed}, command {i}: {error}"));
             fresh.restore(loaded.dbs, loaded.functions, 0, 0);
+            fresh.restore_users(loaded.aux.users.as_deref()).expect("users of our own");
             assert!(state(&fresh) == before, "seed {seed}, command {i}: last commands: {:#?}", last(&trace));
         }
     }
+}
+
+/// A property of all commands that write is tried with all of them.
+#[test]
+fn every_write_command_is_made_by_some_family_and_writes() {
+    const ROUNDS_MAX: usize = 2_000;
+    /// Of one family in the main, so that types do not get into each other's way.
+    const COMMANDS_OF_ROUND: usize = 100;
+    /// It refuses: the server does not connect to others.
+    const NEVER: &str = "migrate";
+    let writes = table().entries().iter().filter(|entry| entry.flags.has(Flag::Write));
+    let mut missing: BTreeSet<&str> = writes.map(|entry| entry.full_name.as_str()).collect();
+    missing.extend(["acl|deluser", "acl|load", "acl|setuser", "eval", "fcall"]);
+    assert!(missing.remove(NEVER), "{NEVER} is not in the table");
+    let rng = Rng::new(3_000);
+    let mut server = engine(1);
+    let client = server.connect(Resp::V2);
+    let some_family = || FAMILIES[rng.below(FAMILIES.len() as u64) as usize];
+    let mut family = some_family();
+    for at in 0..ROUNDS_MAX * COMMANDS_OF_ROUND {
+        if at % COMMANDS_OF_ROUND == 0 {
+            server.run(client, "FLUSHALL");
+            family = some_family();
+        }
+        let words = if one_in(&rng, 8) { some_family()(&rng) } else { family(&rng) };
+        let slices: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let Ok(entry) = crate::dispatch::find(crate::args::Args::new(&slices)) else { continue };
+        if entry.full_name == "multi" {
+            // What is queued would be counted as EXEC's.
+            continue;
+        }
+        if !server.engine.accepts_commands(client) {
+            server.engine.unblock(client);
+        }
+        // The clock stands still: nothing expires, so that what is written is the command's.
+        let before = server.batches.len();
+        server.send(client, &slices);
+        if server.batches.len() > before {
+            missing.remove(entry.full_name.as_str());
+        }
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("no family makes these write: {missing:?}");
 }
 
 /// Every key that an effect names is dirty until the effect is released, so that nobody reads what could still be lost;
@@ -227,7 +288,7 @@ fn a_snapshot_loads_into_the_same_state() {
 fn reads_wait_for_what_the_effects_change_and_for_nothing_else() {
     for seed in seeds() {
         let rng = Rng::new(seed + 2_000);
-        let mut server = TestEngine::with_config(Default::default(), seed);
+        let mut server = engine(seed);
         let client = server.connect(Resp::V2);
         for _ in 0..COMMANDS {
             let family = FAMILIES[rng.below(FAMILIES.len() as u64) as usize];

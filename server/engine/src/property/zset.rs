@@ -251,9 +251,14 @@ fn search(line: &mut Line, rng: &Rng) {
         word(line, pick(rng, &["km", "mi", "parsec"]));
         maybe(line, rng, &["STOREDIST"]);
     } else {
-        word(line, "GEORADIUS");
+        let by_member = rng.below(2) == 0;
+        word(line, if by_member { "GEORADIUSBYMEMBER" } else { "GEORADIUS" });
         key(line, rng);
-        coordinates(line, rng);
+        if by_member {
+            member(line, rng)
+        } else {
+            coordinates(line, rng)
+        }
         word(line, &radius);
         word(line, pick(rng, &["km", "ft"]));
         word(line, pick(rng, &["STORE", "STOREDIST"]));

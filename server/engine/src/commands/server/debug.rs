@@ -27,6 +27,8 @@ const HELP: &[&str] = &[
     "    Makes up a new replication id.",
     "DIGEST",
     "    Returns a hash of all keys and values.",
+    "DIGEST-STATE",
+    "    Returns a hash of all that is replicated: keys, values, when they expire, functions, users.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Returns a hash of each value.",
     "ERROR <text>",
@@ -72,6 +74,14 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         (b"digest", []) => {
             cx.depends_on_everything();
             let digest = crate::digest::keyspace(cx.keys.dbs());
+            cx.reply.simple(&hex(&digest));
+        }
+        (b"digest-state", []) => {
+            cx.depends_on_everything();
+            let codes = cx.scripts.as_ref().map(|scripts| scripts.functions.codes());
+            let codes = codes.ok_or(CommandError::new("ERR DEBUG DIGEST-STATE is not for scripts"))?;
+            let users = cx.shared.acl.snapshot();
+            let digest = crate::digest::state(cx.keys.dbs(), &codes, users.as_deref());
             cx.reply.simple(&hex(&digest));
         }
         (b"digest-value", keys) => {
@@ -381,6 +391,39 @@ mod tests {
         assert_ne!(server.run(a, "DEBUG DIGEST"), digest);
         server.run(a, "SET a 1");
         assert_eq!(server.run(a, "DEBUG DIGEST"), digest);
+    }
+
+    #[test]
+    fn the_digest_of_the_state_knows_what_redis_leaves_out() {
+        const LIBRARY: &str = "#!lua name=l\nredis.register_function('f', function() end)";
+        let enable_debug_command = ProtectedAction::Local;
+        let config = Config { enable_debug_command, cluster_enabled: true, ..Config::default() };
+        let mut server = TestEngine::with_config(config, 1);
+        let a = server.connect(Resp::V2);
+        assert_eq!(server.run(a, "DEBUG DIGEST-STATE"), format!("+{}\r\n", "0".repeat(40)));
+        server.run(a, "SET k v EX 100");
+        server.run(a, "HSET h f v g w");
+        server.run(a, "HEXPIRE h 100 FIELDS 1 f");
+        server.run(a, "XADD s 1-1 f v");
+        for change in [
+            &["EXPIRE", "k", "200"][..],
+            &["HEXPIRE", "h", "200", "FIELDS", "1", "f"],
+            &["XGROUP", "CREATE", "s", "g", "0"],
+            &["XREADGROUP", "GROUP", "g", "c", "STREAMS", "s", ">"],
+            &["FUNCTION", "LOAD", LIBRARY],
+            &["ACL", "SETUSER", "u", "on"],
+            &["ACL", "SETUSER", "u", "+get"],
+        ] {
+            let (data, state) = (server.run(a, "DEBUG DIGEST"), server.run(a, "DEBUG DIGEST-STATE"));
+            let words: Vec<&[u8]> = change.iter().map(|word| word.as_bytes()).collect();
+            let reply = server.send(a, &words);
+            assert!(!reply.starts_with(b"-"), "{change:?}: {}", reply.escape_ascii());
+            assert_eq!(server.run(a, "DEBUG DIGEST"), data, "{change:?}");
+            assert_ne!(server.run(a, "DEBUG DIGEST-STATE"), state, "{change:?}");
+        }
+        let mut replica = server.replica();
+        let b = replica.connect(Resp::V2);
+        assert_eq!(replica.run(b, "DEBUG DIGEST-STATE"), server.run(a, "DEBUG DIGEST-STATE"));
     }
 
     #[test]

@@ -95,7 +95,6 @@ impl Stream {
 
     /// Everything that effects keep exact, as text, to compare two engines by. (When a consumer was last seen or
     /// active is not among it.)
-    #[cfg(any(test, feature = "testing"))]
     pub fn state_text(&self) -> String {
         use std::fmt::Write;
 
