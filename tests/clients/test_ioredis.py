@@ -1,21 +1,14 @@
-"""ioredis with its default settings, while the leader is killed. IOREDIS_MODULES names a node_modules that has it."""
+"""ioredis with its default settings, while the leader is killed."""
 
 import os
 import pathlib
 import queue
-import shutil
 import subprocess
 import threading
 import time
 
 import pytest
-from conftest import FOLLOW_LIMIT_S, START_LIMIT_S
-
-MODULES = os.environ.get("IOREDIS_MODULES")
-
-pytestmark = pytest.mark.skipif(
-    not (MODULES and shutil.which("node")), reason="needs node, and ioredis in IOREDIS_MODULES"
-)
+from conftest import FOLLOW_LIMIT_S, START_LIMIT_S, node_modules
 
 
 class Program:
@@ -28,7 +21,7 @@ class Program:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "NODE_PATH": MODULES},
+            env={**os.environ, "NODE_PATH": node_modules()},
         )
         self.lines = queue.Queue()
         threading.Thread(target=self.read, daemon=True).start()

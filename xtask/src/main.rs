@@ -18,6 +18,9 @@ const VERIFY_FUZZ_SECONDS: &str = "5";
 /// The targets of `tests/src/bin/fuzz.rs`.
 const FUZZ_TARGETS: &[&str] = &["request", "reply", "log", "peer", "rdb", "restore"];
 
+/// How many tests of the client libraries run side by side.
+const CLIENTS_AT_ONCE: &str = "4";
+
 /// What `tests/bench/bench.py` measures.
 const BENCHES: &[&str] = &["throughput", "memory", "snapshot", "load", "cluster"];
 
@@ -53,7 +56,7 @@ enum Command {
         #[arg(last = true)]
         pytest: Vec<String>,
     },
-    /// Client libraries with their default settings follow a failover; further arguments go to pytest
+    /// Client libraries, and what people build on them, follow a failover; further arguments go to pytest
     Clients {
         #[arg(last = true)]
         pytest: Vec<String>,
@@ -219,7 +222,8 @@ fn verify() -> anyhow::Result<()> {
     )?;
     steps.call("tools", || {
         tools::ensure_redis()?;
-        tools::ensure_python().map(drop)
+        tools::ensure_python()?;
+        tools::ensure_node_modules().map(drop)
     })?;
     build_server(&mut steps)?;
     check_deploy(&mut steps)?;
@@ -235,6 +239,7 @@ fn verify() -> anyhow::Result<()> {
     }
     steps.cargo("doctests", &["test", "--quiet", "--locked", "--workspace", "--doc"], "see above")?;
     use_cases(&mut steps, Target::Cairn, &[])?;
+    clients(&mut steps, &[])?;
     for target in FUZZ_TARGETS {
         let args = ["run", "--quiet", "--locked", "-p", "cairn-tests", "--bin", "fuzz", "--", target];
         // Always the same inputs: what verify says must not hang on chance.
@@ -296,10 +301,12 @@ fn use_cases(steps: &mut Steps, target: Target, pytest: &[String]) -> anyhow::Re
 fn clients(steps: &mut Steps, pytest: &[String]) -> anyhow::Result<()> {
     build_server(steps)?;
     let mut command = tools::ensure_python()?;
-    command.args(["-m", "pytest", "--quiet", "-rs", "tests/clients"]).args(pytest);
+    // They mostly wait: for elections, and for a library's pauses between its attempts.
+    command.args(["-m", "pytest", "--quiet", "-rs", "tests/clients"]);
+    command.args(["--numprocesses", CLIENTS_AT_ONCE, "--dist", "worksteal"]).args(pytest);
     command.env("PYTHONDONTWRITEBYTECODE", "1");
-    if let Some(modules) = tools::ensure_ioredis()? {
-        command.env("IOREDIS_MODULES", modules);
+    if let Some(modules) = tools::ensure_node_modules()? {
+        command.env("CAIRN_NODE_MODULES", modules);
     }
     if std::env::var_os("CAIRN_SERVER_BIN").is_none() {
         command.env("CAIRN_SERVER_BIN", tools::target_dir().join("debug").join("cairn-server"));

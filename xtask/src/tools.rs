@@ -5,7 +5,9 @@ use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const REQUIREMENTS: &str = "tests/use_cases/requirements.txt";
+/// What Python has for the use cases and for the client libraries.
+const REQUIREMENTS: &[&str] = &["tests/use_cases/requirements.txt", "tests/clients/requirements.txt"];
+const NODE_PACKAGES: &str = "tests/clients/package.json";
 
 /// A redis-server to compare with; installed with apt-get where that is possible.
 pub fn ensure_redis() -> anyhow::Result<()> {
@@ -19,12 +21,15 @@ pub fn ensure_redis() -> anyhow::Result<()> {
     )
 }
 
-/// A Python that has the packages of the use cases: a virtual environment in the target directory.
+/// A Python that has the packages of the use cases and the client libraries: a virtual environment in the target directory.
 pub fn ensure_python() -> anyhow::Result<Command> {
     let venv = target_dir().join("venv");
     let python = venv.join("bin").join("python");
     let stamp = venv.join("requirements.txt");
-    let wanted = std::fs::read(REQUIREMENTS).context(REQUIREMENTS)?;
+    let mut wanted = Vec::new();
+    for file in REQUIREMENTS {
+        wanted.extend(std::fs::read(file).context(*file)?);
+    }
     if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(Command::new(python));
     }
@@ -34,33 +39,46 @@ pub fn ensure_python() -> anyhow::Result<Command> {
             .context("python3 with venv is missing, the use cases need it: install it")?;
         ensure!(make_venv(), "python3 -m venv {} fails", venv.display());
     }
-    println!("    installing {REQUIREMENTS} into {}", venv.display());
-    let pip = Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", REQUIREMENTS])
-        .status()?;
-    ensure!(pip.success(), "pip cannot install {REQUIREMENTS}; is the package index reachable?");
+    println!("    installing {} into {}", REQUIREMENTS.join(", "), venv.display());
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    for file in REQUIREMENTS {
+        pip.args(["-r", file]);
+    }
+    ensure!(
+        pip.status()?.success(),
+        "pip cannot install {}; is the package index reachable?",
+        REQUIREMENTS.join(", ")
+    );
     // Last, so that an interrupted installation is done again.
     std::fs::write(stamp, wanted)?;
     Ok(Command::new(python))
 }
 
-/// A `node_modules` in the target directory that has ioredis; `None` where npm is missing, which is said.
-pub fn ensure_ioredis() -> anyhow::Result<Option<PathBuf>> {
+/// A `node_modules` in the target directory that has the packages of the client libraries' tests; `None` where npm is missing,
+/// which is said.
+pub fn ensure_node_modules() -> anyhow::Result<Option<PathBuf>> {
     let prefix = target_dir().join("npm");
     let modules = prefix.join("node_modules");
-    if !modules.join("ioredis").is_dir() {
-        if !succeeds(Command::new("npm").arg("--version")) {
-            println!("    npm is missing: ioredis is left out");
-            return Ok(None);
-        }
-        println!("    installing ioredis into {}", prefix.display());
-        std::fs::create_dir_all(&prefix)?;
-        let npm = Command::new("npm")
-            .args(["install", "--silent", "--no-audit", "--no-fund", "ioredis", "--prefix"])
-            .arg(&prefix)
-            .status()?;
-        ensure!(npm.success(), "npm cannot install ioredis; is the registry reachable?");
+    let stamp = prefix.join("installed.json");
+    let wanted = std::fs::read(NODE_PACKAGES).context(NODE_PACKAGES)?;
+    if std::fs::read(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(Some(modules.canonicalize()?));
     }
+    if !succeeds(Command::new("npm").arg("--version")) {
+        println!("    npm is missing: the libraries for node are left out");
+        return Ok(None);
+    }
+    println!("    installing {NODE_PACKAGES} into {}", prefix.display());
+    std::fs::create_dir_all(&prefix)?;
+    std::fs::write(prefix.join("package.json"), &wanted)?;
+    let npm = Command::new("npm")
+        .args(["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--prefix"])
+        .arg(&prefix)
+        .status()?;
+    ensure!(npm.success(), "npm cannot install {NODE_PACKAGES}; is the registry reachable?");
+    // Last, so that an interrupted installation is done again.
+    std::fs::write(stamp, wanted)?;
     // Programs elsewhere look there.
     Ok(Some(modules.canonicalize()?))
 }
