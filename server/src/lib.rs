@@ -5,7 +5,7 @@
 //! - [`journal`]: where effects are made to last, and when replies may leave.
 //! - [`cluster`]: the node as part of a cluster.
 //! - [`recovery`], [`snapshots`]: from disk to a state, and back.
-//! - [`host`], [`process`], [`memory`]: what the engine asks of the outside.
+//! - [`host`], [`process`], [`memory`], [`pace`]: what the engine asks of the outside.
 //! - [`config_file`], [`flags`]: redis.conf files and the command line.
 //! - [`admin`]: what `cairn-admin` asks a running server.
 
@@ -17,6 +17,7 @@ pub mod flags;
 pub mod host;
 pub mod journal;
 pub mod memory;
+pub mod pace;
 pub mod process;
 pub mod recovery;
 pub mod snapshots;

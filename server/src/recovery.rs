@@ -13,6 +13,8 @@ use cairn_storage::disk::Disk;
 use cairn_storage::log::{Log, LogOptions, LogReader};
 use cairn_storage::snapshot::SnapshotDir;
 
+use crate::pace::Pace;
+
 /// The log's directory in the data directory.
 pub const LOG_DIR: &str = "log";
 /// A long load says how far it is this often.
@@ -128,8 +130,10 @@ pub fn load_snapshot(
         Err(error) => return Err(RecoveryError::Read { file: path, error }),
     };
     let started = Instant::now();
+    let pace = Pace::new(engine.shared.config.key_load_delay);
     let mut shown_s = 0;
     let mut progress = |read: u64, keys: u64| {
+        pace.key_done(keys);
         let elapsed_s = started.elapsed().as_secs();
         if elapsed_s >= shown_s + PROGRESS_SECONDS {
             shown_s = elapsed_s;
@@ -162,6 +166,7 @@ pub fn replay(
     host: &mut dyn Host,
 ) -> Result<u64, RecoveryError> {
     let started = Instant::now();
+    let pace = Pace::new(engine.shared.config.key_load_delay);
     let mut shown_s = 0;
     let mut applied = 0u64;
     let mut bytes = 0;
@@ -174,6 +179,7 @@ pub fn replay(
         // Values replaced while replaying are dropped here and now: nobody waits yet.
         drop(engine.take_trash());
         applied += 1;
+        pace.key_done(applied);
         bytes += entry.payload.len() as u64;
         let elapsed_s = started.elapsed().as_secs();
         if elapsed_s >= shown_s + PROGRESS_SECONDS {

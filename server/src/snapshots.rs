@@ -16,6 +16,7 @@ use cairn_storage::snapshot::SnapshotDir;
 
 use crate::executor::wake::Ready;
 use crate::journal::AuxFields;
+use crate::pace::Pace;
 
 /// A save that failed is tried again after so long, as in Redis.
 const RETRY_SECONDS: i64 = 5;
@@ -27,6 +28,8 @@ pub struct Snapshots {
     /// Is that where a start looks for it?
     at_home: bool,
     ready: Arc<Ready>,
+    /// `rdb-key-save-delay`, also for the one that is being written.
+    pub pace: Arc<Pace>,
     /// The executor waits for each step of the thread, so that nothing happens at the same time: in a simulation.
     in_step: bool,
     running: Option<Running>,
@@ -84,6 +87,7 @@ impl Snapshots {
             file,
             at_home: true,
             ready,
+            pace: Arc::default(),
             in_step: false,
             running: None,
             scheduled: false,
@@ -141,6 +145,7 @@ impl Snapshots {
         let (dir, file) = (self.dir.clone(), self.file.clone());
         // Whoever waits for the steps need not be called.
         let ready = (!self.in_step).then(|| Arc::clone(&self.ready));
+        let pace = Arc::clone(&self.pace);
         let (seq, dirty) = (snapshot.seq, snapshot.dirty);
         tracing::info!(seq, file, "writing a snapshot");
         let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
@@ -151,7 +156,8 @@ impl Snapshots {
                     ready.wake();
                 }
             };
-            let result = write(&dir, &file, snapshot, compress, || {
+            let mut key_done = |nth| pace.key_done(nth);
+            let result = write_at(&mut key_done, &dir, &file, snapshot, compress, || {
                 tell(Step::Written);
                 from_executor
                     .recv()
@@ -284,6 +290,18 @@ pub fn write(
     compress: bool,
     position: impl FnOnce() -> Result<AuxFields, String>,
 ) -> Result<u64, String> {
+    write_at(&mut |_| {}, dir, file, snapshot, compress, position)
+}
+
+/// The same at the pace of `key_done`, which hears of each key.
+fn write_at(
+    key_done: &mut dyn FnMut(u64),
+    dir: &SnapshotDir,
+    file: &str,
+    snapshot: Snapshot,
+    compress: bool,
+    position: impl FnOnce() -> Result<AuxFields, String>,
+) -> Result<u64, String> {
     let fail = |error: std::io::Error| format!("{}: {error}", dir.path().join(file).display());
     let mut out = dir.create(file).map_err(fail)?;
     let aux = rdb::Aux {
@@ -292,7 +310,7 @@ pub fn write(
         ..rdb::Aux::default()
     };
     let last = || position().map_err(std::io::Error::other);
-    rdb::save_with(snapshot, &aux, compress, &mut out, last).map_err(fail)?;
+    rdb::save_with(snapshot, &aux, compress, &mut out, key_done, last).map_err(fail)?;
     out.flush().map_err(fail)?;
     out.commit().map_err(fail)
 }

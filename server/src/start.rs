@@ -102,6 +102,7 @@ pub fn prepare(
     fill_facts(&host, &config, config_file.as_deref());
     let snapshots =
         Snapshots::new(snapshot_dir, config.dbfilename.clone(), Arc::clone(&ready), now_ms() / 1000);
+    snapshots.pace.set(config.rdb_key_save_delay);
     let (trash, bin) = std::sync::mpsc::channel();
     std::thread::Builder::new()
         .name("drop".to_owned())

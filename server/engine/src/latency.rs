@@ -7,11 +7,15 @@ use std::collections::{BTreeMap, VecDeque};
 const HALF: usize = 128;
 /// Longer runs count as this long.
 const MAX_NS: u64 = 1_000_000_000;
+/// Buckets that get their memory together.
+const PART: usize = 32;
 
-/// Counts of run times. Takes no memory until the first one, and then only up to the longest.
+/// Counts of run times. Memory is taken only near the times that have come up: there is a histogram for each command, and
+/// what they take is no room for data.
 #[derive(Clone, Debug, Default)]
 pub struct Histogram {
-    counts: Vec<u64>,
+    /// The counts of all buckets, in parts; those at the end may be missing.
+    parts: Vec<Option<Box<[u64; PART]>>>,
     total: u64,
 }
 
@@ -19,11 +23,17 @@ impl Histogram {
     /// Counts one run.
     pub fn record(&mut self, microseconds: u64) {
         let bucket = bucket_of((microseconds.saturating_mul(1000)).min(MAX_NS));
-        if bucket >= self.counts.len() {
-            self.counts.resize(bucket + 1, 0);
+        let (part, place) = (bucket / PART, bucket % PART);
+        if part >= self.parts.len() {
+            self.parts.resize(part + 1, None);
         }
-        self.counts[bucket] += 1;
+        self.parts[part].get_or_insert_default()[place] += 1;
         self.total += 1;
+    }
+
+    /// The count of every bucket, zeros at the end left out.
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        self.parts.iter().flat_map(|part| part.as_deref().copied().unwrap_or([0; PART]))
     }
 
     /// Has nothing been counted?
@@ -45,7 +55,7 @@ impl Histogram {
                 return found;
             }
             let to = bucket_of(level) + 1;
-            let more: u64 = self.counts.iter().take(to).skip(from).sum();
+            let more: u64 = self.counts().take(to).skip(from).sum();
             if more > 0 {
                 seen += more;
                 found.push((highest_in(to - 1) / 1000, seen));
@@ -59,7 +69,7 @@ impl Histogram {
     pub fn percentile_us(&self, percentile: f64) -> f64 {
         let wanted = ((percentile.min(100.0) / 100.0 * self.total as f64) + 0.5) as u64;
         let mut seen = 0;
-        for (bucket, count) in self.counts.iter().enumerate() {
+        for (bucket, count) in self.counts().enumerate() {
             seen += count;
             if seen >= wanted.max(1) {
                 return highest_in(bucket) as f64 / 1000.0;
@@ -203,6 +213,16 @@ mod tests {
         assert_eq!(histogram.percentile_us(50.0), 1.003);
         assert_eq!(histogram.percentile_us(99.0), 1.003);
         assert!(histogram.percentile_us(99.9) > 999_000.0, "longer than a second counts as a second");
+    }
+
+    #[test]
+    fn one_slow_run_takes_no_memory_for_the_times_between() {
+        let mut histogram = Histogram::default();
+        for us in [1, 2, 900_000] {
+            histogram.record(us);
+        }
+        let taken = histogram.parts.iter().flatten().count();
+        assert!(taken <= 3, "{taken} parts for three times");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::lead::Cluster;
 use super::{Executor, Exit, Listener, Traffic, now_ms, tls};
 use crate::cluster::boot;
 use crate::journal::{LocalJournal, Retention};
+use crate::pace::Pace;
 use crate::snapshots;
 use crate::start::{listen, shown_port, sync_policy};
 
@@ -323,6 +324,9 @@ impl Executor {
         {
             cluster.handle.set_sync_policy(sync_policy(config.appendfsync));
         }
+        if changed(DirectiveId::rdb_key_save_delay) {
+            self.snapshots.pace.set(config.rdb_key_save_delay);
+        }
         if changed(DirectiveId::loglevel) {
             (self.services.set_log_level)(config.loglevel);
         }
@@ -549,7 +553,9 @@ impl Executor {
             seed: self.engine.keys.seed(),
             config: &self.engine.shared.config,
         };
-        let loaded = rdb::load(&bytes, &options, &mut |_, _| {}).map_err(|error| error.to_string())?;
+        let pace = Pace::new(options.config.key_load_delay);
+        let loaded = rdb::load(&bytes, &options, &mut |_, keys| pace.key_done(keys))
+            .map_err(|error| error.to_string())?;
         self.engine.replace_state(loaded.dbs, loaded.functions);
         Ok(())
     }

@@ -41,11 +41,13 @@ pub enum Group {
     Observation,
     Cluster,
     Replication,
+    /// For those who test a server. CONFIG GET shows them by name, not by pattern.
+    Testing,
 }
 
 impl Group {
     /// Every group, in the order of `--help`.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Network,
         Self::Tls,
         Self::Security,
@@ -57,6 +59,7 @@ impl Group {
         Self::Observation,
         Self::Cluster,
         Self::Replication,
+        Self::Testing,
     ];
 
     pub fn title(self) -> &'static str {
@@ -72,6 +75,7 @@ impl Group {
             Self::Observation => "Slow log, latency and notifications",
             Self::Cluster => "Cluster",
             Self::Replication => "Replication",
+            Self::Testing => "For tests",
         }
     }
 }

@@ -43,6 +43,8 @@ directives! {
         socket_mark_id: u32 = 0, int(0, UINT), AtStart, NoEffect;
         /// Connections accepted in one turn of the event loop.
         max_new_connections_per_cycle: u32 = 10, int(1, 1000), Live, NoEffect;
+        /// Connections with TLS accepted in one turn of the event loop.
+        max_new_tls_connections_per_cycle: u32 = 1, int(1, 1000), Live, NoEffect;
         /// I/O threads.
         io_threads: u32 = 1, int(1, 128), AtStart, NoEffect;
         /// Whether I/O threads also read.
@@ -401,6 +403,25 @@ directives! {
         repl_backlog_ttl: u64 = 3600, int(0, LONG), Live, NoEffect;
         /// What an error in a replicated command does.
         propagation_error_behavior: &'static str = "ignore", Word(&["ignore", "panic", "panic-on-replicas"]), Live, NoEffect;
+    }
+
+    Testing {
+        /// Microseconds to wait at each key that a snapshot writes, also the one being written; -n: a microsecond at every n-th.
+        rdb_key_save_delay: i32 = 0, int(i32::MIN as i128, INT), Live;
+        /// Microseconds to wait at each key, or entry of the log, that is loaded; -n: a microsecond at every n-th.
+        key_load_delay: i32 = 0, int(i32::MIN as i128, INT), Live;
+        /// Bytes between two looks at clients while loading; Cairn listens when it has loaded.
+        loading_process_events_interval_bytes: u64 = 2 << 20, memory(1024, INT), Live, NoEffect;
+        /// Keep files of the append-only file that are not needed any more.
+        aof_disable_auto_gc: bool = false, YesNo, Live, NoEffect;
+        /// Milliseconds between two pings of a node.
+        cluster_ping_interval: u64 = 1000, int(0, LONG), Live, NoEffect;
+        /// Milliseconds after which a command's stack is logged.
+        watchdog_period: u64 = 0, int(0, INT), Live, NoEffect;
+        /// Make checks that are too expensive in production.
+        enable_debug_assert: bool = false, YesNo, AtStart, NoEffect;
+        /// Exit instead of aborting after a panic.
+        use_exit_on_panic: bool = false, YesNo, Live, NoEffect;
     }
 }
 

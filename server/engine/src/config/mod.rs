@@ -52,7 +52,7 @@ impl Config {
 
     /// CONFIG GET: names and values, sorted by name, each name once. A pattern without `*`, `?` or
     /// `[` is a name, and comes back in the case in which it was asked for, as in Redis. Aliases
-    /// are names of their own.
+    /// are names of their own. Directives for tests are shown by name alone.
     pub fn get_all(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
         let mut found: Vec<(String, String)> = Vec::new();
         let mut add = |name: &str, directive: &Directive| {
@@ -67,7 +67,7 @@ impl Config {
                 }
                 continue;
             }
-            for directive in DIRECTIVES {
+            for directive in DIRECTIVES.iter().filter(|directive| directive.group != Group::Testing) {
                 for name in directive.names() {
                     if glob::matches(pattern, name.as_bytes(), true) {
                         add(name, directive);

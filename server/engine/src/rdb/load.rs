@@ -34,7 +34,7 @@ pub struct Loaded {
 }
 
 /// Reads an RDB file. Keys that have expired are there: that they go is the engine's decision, and an effect.
-/// `progress` hears from time to time how many bytes and keys have been read.
+/// `progress` hears from time to time, under `key-load-delay` at each key, how many bytes and keys have been read.
 pub fn load(
     bytes: &[u8],
     options: &LoadOptions<'_>,
@@ -148,8 +148,11 @@ impl File<'_> {
                 opcode::MODULE_AUX => return Err(Problem::Module(decode::module_name(self.reader.len()?))),
                 kind => {
                     self.read_key(kind, std::mem::take(&mut attributes))?;
-                    if self.keys.is_multiple_of(PROGRESS_KEYS) {
+                    let portion = self.keys.is_multiple_of(PROGRESS_KEYS);
+                    if portion {
                         self.checksum_so_far();
+                    }
+                    if portion || self.options.config.key_load_delay != 0 {
                         progress(self.reader.pos() as u64, self.keys);
                     }
                 }

@@ -18,16 +18,17 @@ const OWN_FIELDS: [&str; 8] =
 /// the state that goes on meanwhile need not be copied for it any longer. Several pages of buffer and the largest
 /// compressed string are all the memory it takes.
 pub fn save(snapshot: Snapshot, aux: &Aux, compress: bool, out: &mut dyn Write) -> io::Result<()> {
-    save_with(snapshot, aux, compress, out, || Ok(Vec::new()))
+    save_with(snapshot, aux, compress, out, &mut |_| {}, || Ok(Vec::new()))
 }
 
 /// Like [`save`], with AUX fields that are asked for only when everything else has been written: what they say need not
-/// be known before. Readers take AUX fields wherever they stand.
+/// be known before. Readers take AUX fields wherever they stand. `each_key` hears how many keys have been written.
 pub fn save_with(
     snapshot: Snapshot,
     aux: &Aux,
     compress: bool,
     out: &mut dyn Write,
+    each_key: &mut dyn FnMut(u64),
     last: impl FnOnce() -> io::Result<Vec<(&'static str, String)>>,
 ) -> io::Result<()> {
     let mut writer = Writer::to_sink(out, compress);
@@ -38,8 +39,13 @@ pub fn save_with(
     put_aux(&mut writer, aux, &snapshot);
     libraries::put(&mut writer, &snapshot.libraries);
     let usage = snapshot.usage;
+    let mut keys = 0;
+    let mut key_done = || {
+        keys += 1;
+        each_key(keys);
+    };
     for (index, db) in snapshot.dbs.into_iter().enumerate().filter(|(_, db)| !db.is_empty()) {
-        put_db(&mut writer, index, db, &usage);
+        put_db(&mut writer, index, db, &usage, &mut key_done);
     }
     for (name, value) in last()? {
         put_aux_field(&mut writer, name, &value);
@@ -93,7 +99,7 @@ fn put_aux(writer: &mut Writer<'_>, aux: &Aux, snapshot: &Snapshot) {
     }
 }
 
-fn put_db(writer: &mut Writer<'_>, index: usize, db: Db, usage: &UsagePolicy) {
+fn put_db(writer: &mut Writer<'_>, index: usize, db: Db, usage: &UsagePolicy, key_done: &mut dyn FnMut()) {
     writer.byte(opcode::SELECTDB);
     writer.len(index);
     writer.byte(opcode::RESIZEDB);
@@ -115,6 +121,7 @@ fn put_db(writer: &mut Writer<'_>, index: usize, db: Db, usage: &UsagePolicy) {
         writer.byte(kind_of(&entry.value));
         writer.string(&entry.key);
         put_value(writer, &entry.value);
+        key_done();
         !writer.has_failed()
     });
 }
