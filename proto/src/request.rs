@@ -217,6 +217,11 @@ impl RequestDecoder {
         Some(&self.source(buf)[span.range()])
     }
 
+    /// How much of the buffer, from its start, is known to be arguments and lengths of the unfinished request.
+    pub fn parsed(&self) -> usize {
+        if self.state == State::Args { self.pos } else { 0 }
+    }
+
     /// Bytes of memory held, to be counted against `client-query-buffer-limit` together with the buffer.
     pub fn memory(&self) -> usize {
         self.spans.capacity() * size_of::<Span>() + self.inline_text.capacity()

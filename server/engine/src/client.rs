@@ -6,6 +6,7 @@ use cairn_proto::ReplyWriter;
 
 use crate::acl::Login;
 use crate::args::OwnedArgs;
+use crate::client_memory::Weight;
 use crate::command::{Entry, Flags};
 use crate::config::Origin;
 use crate::tracking::Tracking;
@@ -47,7 +48,7 @@ pub struct ClientState {
     pub last_command: Option<&'static Entry>,
     /// MULTI is open.
     pub transaction: Option<Box<Transaction>>,
-    pub watched: Vec<WatchedKey>,
+    pub watched: Watches,
     /// A watched key has changed, or has expired: EXEC must fail.
     pub watch_broken: bool,
     pub subscriptions: Subscriptions,
@@ -72,9 +73,13 @@ pub struct ClientState {
     pub touched: bool,
     /// Output over the soft limit since.
     pub over_soft_limit_since_ms: Option<i64>,
-    /// Bytes of requests buffered by the host, for CLIENT LIST.
+    /// Bytes that the host has received and not made arguments of.
     pub query_buffer: usize,
+    /// Bytes of the arguments of an unfinished command.
+    pub query_args: usize,
     pub query_buffer_free: usize,
+    /// What it counts for under `maxmemory-clients`.
+    pub weight: Option<Weight>,
     pub net_input_bytes: u64,
     pub net_output_bytes: u64,
     pub commands: u64,
@@ -114,6 +119,39 @@ pub struct Transaction {
 pub struct WatchedKey {
     pub db: usize,
     pub key: Box<[u8]>,
+}
+
+/// What a client watches.
+#[derive(Default)]
+pub struct Watches {
+    keys: Vec<WatchedKey>,
+    /// Bytes of the names.
+    name_bytes: usize,
+}
+
+impl Watches {
+    pub fn push(&mut self, key: WatchedKey) {
+        self.name_bytes += key.key.len();
+        self.keys.push(key);
+    }
+
+    /// Leaves nothing.
+    pub fn take(&mut self) -> Vec<WatchedKey> {
+        std::mem::take(self).keys
+    }
+
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Bytes that this takes.
+    pub fn memory(&self) -> usize {
+        self.name_bytes + self.keys.capacity() * size_of::<WatchedKey>()
+    }
 }
 
 /// Channels that a client listens to.
@@ -246,7 +284,7 @@ impl ClientState {
             library_version: Vec::new(),
             last_command: None,
             transaction: None,
-            watched: Vec::new(),
+            watched: Watches::default(),
             watch_broken: false,
             subscriptions: Subscriptions::default(),
             tracking: None,
@@ -263,7 +301,9 @@ impl ClientState {
             touched: false,
             over_soft_limit_since_ms: None,
             query_buffer: 0,
+            query_args: 0,
             query_buffer_free: 0,
+            weight: None,
             net_input_bytes: 0,
             net_output_bytes: 0,
             commands: 0,

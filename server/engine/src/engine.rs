@@ -7,6 +7,7 @@ use slab::Slab;
 use crate::acl::{Acl, DEFAULT, Login, text};
 use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
+use crate::client_memory::ClientMemory;
 use crate::cluster::SWITCH_MASTER;
 use crate::command::table;
 use crate::commands::server::WAITAOF_WITHOUT_LOG;
@@ -68,6 +69,7 @@ impl Engine {
             rng: Rng::new(seeds.next()),
             now_ms: 0,
             clients: Slab::new(),
+            client_memory: ClientMemory::default(),
             next_client_id: 1,
             slots_by_id: Default::default(),
             pubsub: PubSub::default(),
@@ -140,6 +142,11 @@ impl Engine {
 
     /// Runs one command of a client. Its reply is in the client's output; see [`Engine::client`].
     pub fn execute(&mut self, host: &mut dyn Host, slot: Slot, args: Args<'_>) {
+        self.shared.evict_clients(host);
+        if self.shared.client(slot).is_some_and(|client| client.state.close_now) {
+            // It has just been the largest.
+            return;
+        }
         self.with_client(host, slot, args, |cx| {
             cx.client.last_command_at_ms = cx.shared.now_ms;
             cx.client.commands += 1;
@@ -311,6 +318,7 @@ impl Engine {
 
     /// What time brings about: blocked clients give up, CLIENT PAUSE ends.
     pub fn tick(&mut self, host: &mut dyn Host) {
+        self.shared.evict_clients(host);
         self.shared.serve_waits(host);
         while let Some(&(deadline, slot)) = self.shared.blocking.deadlines.first() {
             if deadline > self.shared.now_ms {
@@ -647,7 +655,6 @@ impl Engine {
             }
         });
         self.shared.check_soft_limits(host);
-        self.shared.evict_clients(host);
         self.serve_blocked(host);
     }
 
@@ -697,6 +704,7 @@ impl Engine {
         if client.unread_bytes() > 0 {
             self.shared.check_output(&mut client, host);
         }
+        self.shared.weigh(&mut client);
         if client.state.closing() {
             if client.state.close_now {
                 client.close_now();

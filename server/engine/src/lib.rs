@@ -25,6 +25,7 @@ pub mod args;
 pub mod busy;
 pub mod by_key;
 pub mod client;
+pub mod client_memory;
 pub mod cluster;
 pub mod command;
 pub mod commands;

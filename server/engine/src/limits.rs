@@ -1,4 +1,5 @@
-//! How much one client may make the server hold for it: unread replies, unfinished commands, all buffers together.
+//! How much one client may make the server hold for it: unread replies and unfinished commands. What
+//! all clients together may take is in [`crate::client_memory`].
 //!
 //! Whoever is over a limit is only marked ([`ClientState::close_now`]); the host closes the connection after the
 //! turn.
@@ -7,7 +8,7 @@ use cairn_proto::ReplyWriter;
 
 use crate::client::{Client, ClientClass, ClientState, Slot};
 use crate::commands::connection::describe;
-use crate::config::{Config, MemoryShare, OutputBufferLimit};
+use crate::config::{Config, OutputBufferLimit};
 use crate::context::Context;
 use crate::host::{Host, LogLevel};
 use crate::shared::Shared;
@@ -115,6 +116,7 @@ impl Shared {
         if let Some(mut client) = self.clients.get_mut(slot).and_then(Option::take) {
             self.check_output(&mut client, host);
             let closed = client.state.close_now;
+            self.weigh(&mut client);
             self.clients[slot] = Some(client);
             if closed {
                 self.touch(slot);
@@ -127,57 +129,6 @@ impl Shared {
         for slot in self.over_soft_limit.iter().copied().collect::<Vec<_>>() {
             self.check_output_of(slot, host);
         }
-    }
-
-    /// Closes the clients with the largest buffers until all together are within `maxmemory-clients`.
-    pub(crate) fn evict_clients(&mut self, host: &dyn Host) {
-        let limit = match self.config.maxmemory_clients {
-            MemoryShare::Bytes(bytes) => bytes,
-            MemoryShare::PercentOfMaxmemory(percent) => {
-                (u128::from(self.config.maxmemory) * u128::from(percent) / 100) as u64
-            }
-        };
-        if limit == 0 {
-            return;
-        }
-        let mut all: Vec<(u64, Slot)> = self
-            .clients
-            .iter()
-            .filter_map(|(slot, client)| Some((client.as_deref()?, slot)))
-            .filter(|(client, _)| !client.state.no_evict && !client.state.closing())
-            .map(|(client, slot)| (client.memory() as u64, slot))
-            .collect();
-        let mut sum: u64 = all.iter().map(|(bytes, _)| bytes).sum();
-        if sum <= limit {
-            return;
-        }
-        all.sort_unstable();
-        let now_ms = self.now_ms;
-        while sum > limit
-            && let Some((bytes, slot)) = all.pop()
-        {
-            if let Some(client) = self.client(slot) {
-                let line = describe(client, now_ms, 0);
-                host.log(LogLevel::Notice, &format!("Evicting client: {line}"));
-            }
-            self.stats.evicted_clients += 1;
-            self.kill(slot);
-            sum -= bytes;
-        }
-    }
-}
-
-impl Client {
-    /// Bytes that the server holds for this client.
-    pub fn memory(&self) -> usize {
-        let state = &self.state;
-        size_of::<Self>()
-            + state.query_buffer
-            + state.query_buffer_free
-            + self.reply.out.memory()
-            + state.transaction.as_ref().map_or(0, |transaction| transaction.memory)
-            + state.subscriptions.memory()
-            + state.watched.iter().map(|watched| watched.key.len() + size_of_val(watched)).sum::<usize>()
     }
 }
 
@@ -279,22 +230,5 @@ mod tests {
             }
         }
         assert_eq!(server.engine.shared.stats.query_limit_disconnections, 1);
-    }
-
-    #[test]
-    fn the_largest_clients_go_when_all_together_are_too_large() {
-        let mut server = TestEngine::new();
-        let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
-        let value = vec![b'x'; 300_000];
-        server.send(a, &[b"SET", b"k", &value]);
-        server.send_held(b, &[b"GET", b"k"]);
-        server.send_held(c, &[b"GET", b"k"]);
-        server.run(c, "CLIENT NO-EVICT ON");
-        server.run(a, "CONFIG SET maxmemory-clients 200000");
-        server.advance(100);
-        assert!(!closing(&mut server, a));
-        assert!(closing(&mut server, b));
-        assert!(!closing(&mut server, c), "NO-EVICT protects it");
-        assert_eq!(server.engine.shared.stats.evicted_clients, 1);
     }
 }

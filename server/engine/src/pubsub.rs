@@ -170,6 +170,7 @@ impl Shared {
         self.forget_monitor(client);
         self.tracking.disable(client);
         self.over_soft_limit.remove(&client.slot);
+        self.client_memory.remove(client);
     }
 
     /// Ends all subscriptions, without a word.
@@ -191,7 +192,7 @@ impl Shared {
 
     /// UNWATCH.
     pub(crate) fn forget_watches(&mut self, client: &mut ClientState) {
-        for watched in client.watched.drain(..) {
+        for watched in client.watched.take() {
             if let Some(slots) = self.watchers.get_mut(watched.db, &watched.key) {
                 slots.retain(|&slot| slot != client.slot);
                 if slots.is_empty() {

@@ -9,6 +9,7 @@ use crate::acl::Acl;
 use crate::busy::RunningScript;
 use crate::by_key::ByKey;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
+use crate::client_memory::ClientMemory;
 use crate::config::Config;
 use crate::ds::HashSeed;
 use crate::effects::Effects;
@@ -35,6 +36,7 @@ pub struct Shared {
     pub now_ms: i64,
     /// A client is `None` while its command runs.
     pub clients: Slab<Option<Box<Client>>>,
+    pub client_memory: ClientMemory,
     pub next_client_id: u64,
     pub slots_by_id: HashMap<u64, Slot>,
     pub pubsub: PubSub,
@@ -244,6 +246,7 @@ impl Shared {
         state.authenticated = self.acl.default_is_open();
         entry.insert(Some(Box::new(Client { state, reply: ReplyWriter::default() })));
         self.slots_by_id.insert(id, slot);
+        self.weigh_at(slot);
         self.stats.connections += 1;
         self.stats.peak_clients = self.stats.peak_clients.max(self.clients.len());
         slot

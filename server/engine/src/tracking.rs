@@ -40,6 +40,8 @@ pub struct Tracking {
     pub caching: bool,
     /// In broadcast mode.
     pub prefixes: BTreeSet<Box<[u8]>>,
+    /// What they take.
+    pub prefix_bytes: usize,
 }
 
 /// Which keys a client hears of.
@@ -56,6 +58,11 @@ pub enum TrackingMode {
 }
 
 impl Tracking {
+    /// Bytes that this takes.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.prefix_bytes
+    }
+
     /// Is what the running command reads to be remembered?
     fn remembers(&self) -> bool {
         match self.mode {
@@ -156,6 +163,8 @@ impl Table {
             Some(before) => tracking.prefixes.extend(before.prefixes),
             None => self.clients += 1,
         }
+        tracking.prefix_bytes =
+            tracking.prefixes.iter().map(|prefix| prefix.len() + size_of_val(prefix)).sum();
         client.tracking = Some(Box::new(tracking));
     }
 

@@ -17,12 +17,13 @@ use cairn_engine::{Args, Slot};
 use cairn_proto::{Decoded, Limits};
 
 use super::connection::{Connection, READ_BYTES};
+use super::door::Door;
 use super::lead::Cluster;
 use super::requests::stop_at_once;
 use super::route::asks_for_session;
 use super::session::Session;
 use super::stream::Listener;
-use super::turn::{Door, within_query_limit};
+use super::turn::within_query_limit;
 use super::wake::Token;
 use super::{StopFlag, now_ms};
 use crate::host::ServerHost;

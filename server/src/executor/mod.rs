@@ -8,6 +8,7 @@
 //! wake.rs         which sockets are ready
 //! stream.rs       sockets
 //! tls.rs          TLS on them
+//! door.rs         how they come in
 //! connection.rs   one client: socket, received bytes
 //! turn.rs         the steps of a turn
 //! route.rs        requests that another node has to answer
@@ -20,6 +21,7 @@
 
 mod attend;
 mod connection;
+mod door;
 mod forward;
 mod lead;
 mod requests;

@@ -296,6 +296,7 @@ impl Executor {
         }
         let Engine { keys, shared, .. } = &mut self.engine;
         keys.configure(&shared.config);
+        shared.weigh_all();
         self.put_into_effect(&pending.names);
         let error = ConfigError::Refused { name: id.name().to_owned(), reason: reason.to_owned() };
         let text = format!("ERR {error}");

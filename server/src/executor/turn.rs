@@ -1,7 +1,6 @@
 //! The steps of a turn.
 
 use std::io::IoSlice;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,17 +9,17 @@ use cairn_engine::config::AppendFsync;
 use cairn_engine::engine::PREFETCH_MAX;
 use cairn_engine::latency::Event as SlowEvent;
 use cairn_engine::shared::Shared;
-use cairn_engine::{Args, ClientInfo, Slot};
+use cairn_engine::{Args, Slot};
 use cairn_proto::{Decoded, Limits, RequestDecoder, encode_request, recycle};
 use tokio::time::Instant;
 
 use super::attend::AttendingHost;
 use super::connection::{Connection, READ_BYTES, READ_BYTES_PER_TURN};
+use super::door::Door;
 use super::route::Routed;
 use super::session::Session;
-use super::stream::{Accepted, Stream, is_shortage};
-use super::wake::{Ready, Token};
-use super::{Executor, Exit, LISTENER_TOKENS, UPSTREAM_TOKENS, now_ms};
+use super::stream::{Accepted, is_shortage};
+use super::{Executor, Exit, LISTENER_TOKENS, UPSTREAM_TOKENS};
 use crate::journal::Event;
 use crate::memory;
 
@@ -362,6 +361,7 @@ impl Executor {
             match connection.stream.poll_read(&mut context, room) {
                 Poll::Pending => {
                     connection.inbox.settle(&mut self.spare);
+                    self.note_input(slot);
                     return;
                 }
                 Poll::Ready(Ok(0)) => {
@@ -384,6 +384,10 @@ impl Executor {
     /// Executes the complete requests that the connection has received. False when the connection is not to be read
     /// any further now.
     fn execute_received(&mut self, slot: Slot, requests: &mut usize) -> bool {
+        if self.connection(slot).is_some_and(|connection| connection.inbox.memory() > READ_BYTES) {
+            // A command so large counts for `maxmemory-clients` before it runs.
+            self.note_input(slot);
+        }
         loop {
             if !self.takes_requests(slot) {
                 return true;
@@ -404,11 +408,29 @@ impl Executor {
                         return false;
                     }
                     connection.inbox.settle(&mut self.spare);
+                    self.note_input(slot);
                     return true;
                 }
                 Received::Refused => return false,
             }
         }
+    }
+
+    /// Tells the engine how much has been received and waits to become a command.
+    fn note_input(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get(slot).and_then(Option::as_deref) else { return };
+        let Some(client) = self.engine.client(slot) else { return };
+        let (held, received) = (connection.inbox.memory(), connection.inbox.filled().len());
+        let parsed = connection.decoder.parsed();
+        let state = &mut client.state;
+        if held == 0 && state.query_buffer + state.query_args + state.query_buffer_free == 0 {
+            // As almost always.
+            return;
+        }
+        state.query_args = parsed;
+        state.query_buffer = received - parsed;
+        state.query_buffer_free = held - received;
+        self.engine.shared.weigh_at(slot);
     }
 
     /// Decodes the next requests of the connection, as many as make a pipeline, and executes them.
@@ -632,6 +654,7 @@ impl Executor {
             connection.held_listed = true;
             self.held.push(slot);
         }
+        self.engine.shared.weigh_at(slot);
     }
 
     /// The client has sent its last and may still be listening (`printf … | nc`): what it sent before is answered, even
@@ -699,15 +722,12 @@ impl Executor {
         let now_ms = self.engine.shared.now_ms;
         for slot in 0..self.connections.len() {
             let Some(connection) = self.connections[slot].as_mut() else { continue };
-            let (query_buffer, received) = (connection.inbox.memory(), connection.inbox.filled().len());
             let last_ms = connection.last_read_ms;
             let may_rest = connection.session.may_rest();
             let Some(client) = self.engine.client(slot) else { continue };
             if now_ms - client.state.last_command_at_ms > IDLE_MS {
                 client.reply.out.release_idle();
             }
-            client.state.query_buffer = received;
-            client.state.query_buffer_free = query_buffer - received;
             let idle = timeout_s > 0
                 && now_ms - last_ms.max(client.state.last_command_at_ms) > timeout_s * 1000
                 && client.state.blocked.is_none()
@@ -716,6 +736,8 @@ impl Executor {
                 && !may_rest;
             if idle {
                 self.close(slot);
+            } else {
+                self.engine.shared.weigh_at(slot);
             }
         }
     }
@@ -759,66 +781,4 @@ pub(super) fn within_query_limit(connection: &Connection, slot: Slot, shared: &m
 /// The room for arguments, to be used again; that of a huge command is given back.
 fn kept(args: Vec<&[u8]>) -> Vec<&'static [u8]> {
     if args.capacity() > ARGS_KEPT { Vec::new() } else { recycle(args) }
-}
-
-/// Where connections come in.
-pub(super) struct Door<'a> {
-    pub connections: &'a mut Vec<Option<Box<Connection>>>,
-    pub connected: &'a mut usize,
-    pub rejected: &'a mut u64,
-    pub ready: &'a Arc<Ready>,
-}
-
-impl Door<'_> {
-    /// Makes a client of an accepted connection, or turns it away.
-    pub fn admit(&mut self, shared: &mut Shared, accepted: Accepted) -> Option<Slot> {
-        let Accepted { mut stream, address, local_address, unix_socket, local } = accepted;
-        let config = &shared.config;
-        let refusal: Option<&[u8]> = if *self.connected >= config.maxclients as usize {
-            Some(b"-ERR max number of clients reached\r\n")
-        } else if config.protected_mode && shared.acl.default_needs_no_password() && !local {
-            Some(
-                b"-DENIED Redis is running in protected mode because protected mode is enabled and no password is set \
-                  for the default user. In this mode connections are only accepted from the loopback interface. Set a \
-                  password (requirepass), or set protected-mode to no if the network is to be trusted.\r\n",
-            )
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            *self.rejected += 1;
-            // Best effort: the socket is new, so there is room for one line.
-            let _ = stream.write_now(&[IoSlice::new(refusal)]);
-            return None;
-        }
-        let fd = prepare_socket(&stream, config.tcp_keepalive);
-        let slot = shared.connect(ClientInfo { address, local_address, fd, unix_socket });
-        let token = Token::new(slot, Arc::clone(self.ready));
-        if self.connections.len() <= slot {
-            self.connections.resize_with(slot + 1, || None);
-        }
-        self.connections[slot] = Some(Box::new(Connection::new(stream, token, now_ms())));
-        *self.connected += 1;
-        Some(slot)
-    }
-}
-
-/// Options of a client's socket; returns its descriptor for CLIENT LIST.
-fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
-    use std::os::fd::AsRawFd;
-    let tcp = match stream {
-        Stream::Tcp(stream) => stream,
-        Stream::Tls(stream) => stream.socket(),
-        Stream::Unix(stream) => return stream.as_raw_fd(),
-        Stream::Simulated(_) => return -1,
-    };
-    // Failures leave a working, only slower or less watched, socket.
-    let _ = tcp.set_nodelay(true);
-    if keepalive_s > 0 {
-        let keepalive = socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(keepalive_s.into()))
-            .with_interval(Duration::from_secs((keepalive_s / 3).max(1).into()));
-        let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive);
-    }
-    tcp.as_raw_fd()
 }

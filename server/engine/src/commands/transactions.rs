@@ -119,7 +119,7 @@ fn no_longer_allowed(denial: Denial) -> CommandError {
 /// refused tells of their expiry, so it has to be an effect that the reply waits for.
 fn expire_watched(cx: &mut Context<'_>) {
     let selected = cx.keys.selected();
-    for WatchedKey { db, key } in std::mem::take(&mut cx.client.watched) {
+    for WatchedKey { db, key } in cx.client.watched.take() {
         cx.keys.select(db);
         dispatch::expire_if_due(cx, &key);
         cx.client.watched.push(WatchedKey { db, key });

@@ -1,6 +1,7 @@
 //! MEMORY: what takes how much.
 
 use crate::args::Args;
+use crate::client::Client;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA};
 use crate::commands::help::help;
 use crate::context::Context;
@@ -81,13 +82,8 @@ static STATS: Command = Command {
 fn stats(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
     let facts = cx.host.facts();
     let used = cx.host.used_memory();
-    let clients: usize = cx
-        .shared
-        .clients
-        .iter()
-        .flat_map(|(_, client)| client.as_deref())
-        .map(|client| size_of_val(client) + client.reply.out.memory() + client.state.query_buffer)
-        .sum();
+    let clients: usize =
+        cx.shared.clients.iter().flat_map(|(_, client)| client.as_deref()).map(Client::memory).sum();
     let dbs: Vec<(usize, &Db)> = cx.keys.dbs().iter().enumerate().filter(|(_, db)| !db.is_empty()).collect();
     let tables_of = |db: &Db| db.dict.heap_size() + db.expires.heap_size() + db.field_expiries.heap_size();
     let tables: usize = dbs.iter().map(|(_, db)| tables_of(db)).sum();

@@ -88,6 +88,9 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let before = Box::new(std::mem::replace(&mut cx.shared.config, next));
     cx.keys.configure(&cx.shared.config);
+    if changed.contains(&DirectiveId::maxmemory_clients) {
+        cx.shared.weigh_all();
+    }
     if changed.contains(&DirectiveId::requirepass) {
         cx.shared.requirepass_changed();
     }

@@ -134,13 +134,8 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
     let unread = reply.out.len();
     let unread_bytes = unread_bytes(reply);
     let output_bytes = reply.out.memory();
-    let total = size_of::<Client>()
-        + client.query_buffer
-        + client.query_buffer_free
-        + argv_bytes
-        + queue_bytes
-        + output_bytes
-        + client.subscriptions.memory();
+    let total = client.memory() + argv_bytes + output_bytes;
+    let argv_bytes = argv_bytes + client.query_args;
     let mut line = String::with_capacity(512);
     // Writing to a string cannot fail.
     let _ = write!(

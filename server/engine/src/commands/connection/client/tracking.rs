@@ -155,6 +155,7 @@ fn tracking(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         no_loop: options.no_loop,
         caching: before.is_some_and(|before| before.caching),
         prefixes,
+        prefix_bytes: 0,
     };
     cx.shared.tracking.enable(cx.client, tracking);
     cx.reply.ok();
