@@ -22,12 +22,14 @@ pub(crate) mod slowlog;
 mod syntax;
 mod wait;
 
+pub(crate) use replication::check_replicas;
 pub(super) use replication::is_redis_cluster;
 pub(crate) use wait::WAITAOF_WITHOUT_LOG;
 
 use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
+use crate::dispatch;
 use crate::error::{CommandError, CommandResult};
 
 pub(super) const COMMANDS: &[&Command] = &[
@@ -219,6 +221,7 @@ fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if first == second {
         return Ok(());
     }
+    expire_watched(cx, [first, second]);
     for (db, other) in [(first, second), (second, first)] {
         // What goes, and what comes.
         cx.shared.touch_all(&cx.keys.dbs()[db], db, cx.client);
@@ -233,6 +236,23 @@ fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     cx.keys.dbs_mut().swap(first, second);
     cx.log_self();
     Ok(())
+}
+
+/// Before databases are swapped, the keys that anybody watches in either go from both if their time has come: to a WATCH, an
+/// expired key that a swap brings is no key.
+fn expire_watched(cx: &mut Context<'_>, swapped: [usize; 2]) {
+    let watchers = &cx.shared.watchers;
+    let mut watched: Vec<Box<[u8]>> =
+        swapped.iter().flat_map(|&db| watchers.of_db(db)).map(|(key, _)| key.into()).collect();
+    watched.dedup();
+    let selected = cx.keys.selected();
+    for db in swapped {
+        cx.keys.select(db);
+        for key in &watched {
+            dispatch::expire_if_due(cx, key);
+        }
+    }
+    cx.keys.select(selected);
 }
 
 /// A subcommand whose arity allows more arguments than make sense.
@@ -315,6 +335,45 @@ mod tests {
         assert_eq!(replica.run(d, "DBSIZE"), ":0\r\n");
         replica.run(d, "SELECT 1");
         assert_eq!(replica.run(d, "DBSIZE"), ":2\r\n");
+    }
+
+    #[test]
+    fn an_expired_key_that_a_swap_brings_changes_nothing_for_who_watches_its_name() {
+        for there_before in [false, true] {
+            let mut server = TestEngine::new();
+            let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+            server.run(b, "SET k v PX 10");
+            server.run(b, "SET other v PX 10");
+            server.run(a, "SELECT 1");
+            if there_before {
+                server.run(a, "SET k w");
+            }
+            server.run(a, "WATCH k");
+            server.now_ms += 20;
+            assert_eq!(server.run(b, "SWAPDB 0 1"), "+OK\r\n");
+            server.run(a, "MULTI");
+            server.run(a, "PING");
+            let expected = if there_before { "*-1\r\n" } else { "*1\r\n+PONG\r\n" };
+            assert_eq!(server.run(a, "EXEC"), expected);
+            assert_eq!(server.run(a, "DBSIZE"), ":1\r\n", "only what is watched is looked at");
+            let mut replica = server.replica();
+            let c = replica.connect(Resp::V2);
+            replica.run(c, "SELECT 1");
+            assert_eq!(replica.run(c, "DBSIZE"), ":1\r\n");
+        }
+    }
+
+    #[test]
+    fn a_watched_key_that_expired_before_a_swap_has_changed() {
+        let mut server = TestEngine::new();
+        let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        server.run(a, "SET k v PX 10");
+        server.run(a, "WATCH k");
+        server.now_ms += 20;
+        server.run(b, "SWAPDB 0 1");
+        server.run(a, "MULTI");
+        server.run(a, "PING");
+        assert_eq!(server.run(a, "EXEC"), "*-1\r\n");
     }
 
     #[test]
