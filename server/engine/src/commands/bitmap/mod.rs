@@ -114,28 +114,23 @@ static BITCOUNT: Command = Command {
 };
 
 fn bitcount(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let key = args.at(1);
-    // As in Redis, the arguments of a count in nothing are not looked at.
-    let Some(value) = cx.keys.get(key) else {
-        cx.reply.int(0);
-        return Ok(());
-    };
-    let string = value.as_str()?;
-    let bits = match args.len() {
-        2 => Some(0..string.len() * 8),
-        4 | 5 => {
-            let (start, end) = (args.int(2)?, args.int(3)?);
-            if start < 0 && end < 0 && start > end {
-                None
-            } else {
-                bit_range(start, end, parse_unit(args, 4)?, string.len())
-            }
-        }
+    let range = match args.len() {
+        2 => None,
+        4 | 5 => Some((args.int(2)?, args.int(3)?, parse_unit(args, 4)?)),
         _ => return Err(CommandError::Syntax),
     };
-    let count = match bits {
-        Some(bits) if !bits.is_empty() => string.with_bytes(|bytes| bits::count_in(bytes, bits)),
-        _ => 0,
+    let count = match cx.keys.get(args.at(1)) {
+        Some(value) => {
+            let string = value.as_str()?;
+            let bits = match range {
+                None => Some(0..string.len() * 8),
+                Some((start, end, _)) if start < 0 && end < 0 && start > end => None,
+                Some((start, end, unit)) => bit_range(start, end, unit, string.len()),
+            };
+            bits.filter(|bits| !bits.is_empty())
+                .map_or(0, |bits| string.with_bytes(|bytes| bits::count_in(bytes, bits)))
+        }
+        None => 0,
     };
     cx.reply.int(count as i64);
     Ok(())
@@ -156,26 +151,25 @@ static BITPOS: Command = Command {
 };
 
 fn bitpos(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let key = args.at(1);
     let bit = match args.int(2)? {
         bit @ (0 | 1) => bit == 1,
         _ => return Err("ERR The bit argument must be 1 or 0.".into()),
     };
-    let Some(value) = cx.keys.get(key) else {
+    let (start, end, unit) = match args.len() {
+        3 => (0, -1, Unit::Byte),
+        4 => (args.int(3)?, -1, Unit::Byte),
+        5 | 6 => {
+            let (start, unit) = (args.int(3)?, parse_unit(args, 5)?);
+            (start, args.int(4)?, unit)
+        }
+        _ => return Err(CommandError::Syntax),
+    };
+    let Some(value) = cx.keys.get(args.at(1)) else {
         cx.reply.int(if bit { -1 } else { 0 });
         return Ok(());
     };
     let string = value.as_str()?;
-    let range = match args.len() {
-        3 => bit_range(0, -1, Unit::Byte, string.len()),
-        4 => bit_range(args.int(3)?, -1, Unit::Byte, string.len()),
-        5 | 6 => {
-            let start = args.int(3)?;
-            let unit = parse_unit(args, 5)?;
-            bit_range(start, args.int(4)?, unit, string.len())
-        }
-        _ => return Err(CommandError::Syntax),
-    };
+    let range = bit_range(start, end, unit, string.len());
     let found = range.and_then(|range| {
         let end = range.end;
         let found = string.with_bytes(|bytes| bits::find(bytes, bit, range));
