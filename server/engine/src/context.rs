@@ -92,6 +92,11 @@ impl<'a> Context<'a> {
         self.shared.effects.add_dirty(1);
     }
 
+    /// [`Context::changed_unwatched`] for what Redis does not count as a change.
+    pub fn changed_uncounted(&mut self, key: &[u8]) {
+        mark_unreleased(self.shared, self.keys.selected(), key);
+    }
+
     /// Clients blocked on the key get another try after this command.
     pub fn signal_ready(&mut self, key: &[u8]) {
         signal_ready(self.shared, self.keys.selected(), key);

@@ -287,27 +287,32 @@ fn xreadgroup(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         let (consumer, created) = group.find_or_create_consumer(consumer_name, now_ms);
         group.note_visit(consumer, now_ms, false);
         let mut visit = Visit { group, entries, consumer, now_ms, count: options.count, reply: cx.reply };
-        let changed = match From::id(ids.at(i)) {
+        let (mut news, mut again) = (false, false);
+        match From::id(ids.at(i)) {
             From::New if visit.has_news() => {
                 begin_stream(visit.reply, key);
                 visit.deliver_news(options.no_ack);
                 served += 1;
-                true
+                news = true;
             }
-            From::New => false,
+            From::New => {}
             From::History(after) => {
                 begin_stream(visit.reply, key);
                 served += 1;
-                visit.deliver_history(after)
+                again = visit.deliver_history(after);
             }
-        };
+        }
         if created {
             cx.changed_unwatched(key, Some("xgroup-createconsumer"));
         }
-        if changed {
+        if news {
             cx.changed_unwatched(key, None);
         }
-        any_changed |= created || changed;
+        if again {
+            // That an entry was given out once more is kept, but is no reason for a snapshot.
+            cx.changed_uncounted(key);
+        }
+        any_changed |= created || news || again;
     }
     if any_changed {
         log_read(cx, &options, now_ms);

@@ -218,10 +218,12 @@ impl Entries {
 
     /// May an entry from `start` on have been taken out of the middle? Then nobody can count from there.
     pub fn may_have_gaps_from(&self, start: StreamId) -> bool {
-        self.len > 0
-            && self.max_deleted_id != StreamId::MIN
-            && self.first_id <= self.max_deleted_id
-            && start <= self.max_deleted_id
+        self.len > 0 && self.max_deleted_id != StreamId::MIN && start <= self.max_deleted_id
+    }
+
+    /// Are all entries that there are after `id`, and none taken out from between them?
+    pub fn is_whole_after(&self, id: StreamId) -> bool {
+        id < self.first_id && self.max_deleted_id < self.first_id
     }
 
     /// How many entries had been added when the one with `id` was; `None` when that cannot be told: `id` is between

@@ -169,7 +169,7 @@ impl Group {
             return;
         }
         self.entries_read = match self.entries_read {
-            Some(read) if !entries.may_have_gaps_from(id) => Some(read.wrapping_add(1)),
+            Some(read) if !entries.may_have_gaps_from(self.last_id) => Some(read.wrapping_add(1)),
             _ => entries.added_up_to(id),
         };
         self.last_id = id;
@@ -177,8 +177,11 @@ impl Group {
 
     /// How many entries of the stream the group has yet to read; `None` when nobody can tell.
     pub fn lag(&self, entries: &Entries) -> Option<i64> {
-        if entries.added() == 0 {
+        if entries.added() == 0 || entries.is_empty() {
             return Some(0);
+        }
+        if entries.is_whole_after(self.last_id) {
+            return Some(entries.len() as i64);
         }
         let read = match self.entries_read {
             Some(read) if !entries.may_have_gaps_from(self.last_id) => read,
