@@ -139,7 +139,8 @@ pub fn help() -> String {
 }
 
 fn push_directive(text: &mut String, directive: &Directive) {
-    let mark = if directive.changes == Changes::AtStart { '*' } else { ' ' };
+    let at_start = matches!(directive.changes, Changes::AtStart | Changes::Fixed);
+    let mark = if at_start { '*' } else { ' ' };
     let mut flag = format!(" {mark}--{} {}", directive.name, directive.default_written());
     if flag.len() >= DOC_COLUMN {
         text.push_str(&flag);

@@ -122,7 +122,6 @@ impl Busy<'_> {
         self.keys.no_touch = client.state.no_touch;
         let Client { state, reply } = &mut *client;
         state.last_command_at_ms = self.shared.now_ms;
-        state.commands += 1;
         let mut cx = Context {
             client: state,
             keys: self.keys,
@@ -319,7 +318,7 @@ mod tests {
         assert_eq!(host.replies[4], "+OK\r\n");
         let reply = String::from_utf8(server.output(runner)).unwrap();
         assert!(
-            reply.starts_with("-ERR Script killed by user with SCRIPT KILL... script: endless, on"),
+            reply.starts_with("-ERR Script killed by user with FUNCTION KILL... script: endless, on"),
             "{reply}"
         );
         assert!(

@@ -80,8 +80,10 @@ pub struct ClientState {
     pub query_buffer_free: usize,
     /// What it counts for under `maxmemory-clients`.
     pub weight: Option<Weight>,
+    /// What went over the connection, for CLIENT LIST.
     pub net_input_bytes: u64,
     pub net_output_bytes: u64,
+    /// Those that it has run, with those that its scripts have called.
     pub commands: u64,
     /// The journal position of the last write (0: none): what WAITAOF waits for.
     pub written_seq: u64,

@@ -138,6 +138,9 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     {
         return Err(refusal.clone());
     }
+    if flags.has(Flag::Write) {
+        crate::commands::server::check_replicas(cx.shared, cx.host)?;
+    }
     if cx.reply.resp == Resp::V2 && cx.client.subscriptions.any() && !allowed_while_subscribed(command) {
         return Err(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -311,6 +314,7 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
         // It is not over: it counts when it has been served.
         return result;
     }
+    cx.client.commands += 1;
     let stats = &mut cx.shared.stats;
     stats.commands += 1;
     let by_command = &mut stats.by_command[cx.command.index];
@@ -383,7 +387,7 @@ fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
 }
 
 /// Removes the key of the selected database if its time has come: an effect like any other. True when it went. A
-/// follower waits for the leader to do so, and only hides the key from the running command.
+/// follower waits for the leader to do so, and only hides the key from the running command; so does CLIENT PAUSE.
 pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
     if !cx.keys.is_expired(key) {
         return false;
@@ -392,7 +396,7 @@ pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
         cx.keys.delete(key);
         return true;
     }
-    if cx.shared.replica {
+    if cx.shared.replica || cx.shared.expiry_held {
         // Only the leader's clock decides; this reader merely does not see the key.
         cx.keys.hide(key);
         return true;
@@ -412,7 +416,7 @@ pub(crate) fn expire_fields(cx: &mut Context<'_>, key: &[u8], count: usize) -> u
     if !cx.keys.has_due_fields(key) {
         return 0;
     }
-    if cx.shared.replica {
+    if cx.shared.replica || cx.shared.expiry_held {
         cx.keys.hide_fields(key);
         return 0;
     }

@@ -95,7 +95,9 @@ impl Engine {
             turn_us: 0,
             ahead_since: None,
             clock_us: 0,
+            expiry_held: false,
             sleep_us: 0,
+            unit_sleep_us: 0,
             key_positions: Vec::new(),
             active_expire: true,
             scripts_may_all: false,
@@ -149,10 +151,15 @@ impl Engine {
         }
         self.with_client(host, slot, args, |cx| {
             cx.client.last_command_at_ms = cx.shared.now_ms;
-            cx.client.commands += 1;
             let start = dispatch::process(cx);
             dispatch::apply_reply_mode(cx, start);
         });
+        let slept_ms = std::mem::take(&mut self.shared.unit_sleep_us) / 1000;
+        if slept_ms > 0 {
+            // The host sleeps later: to who waits for what this unit has made, the time has passed.
+            let now_ms = self.shared.now_ms.saturating_add_unsigned(slept_ms);
+            self.begin_turn(now_ms, self.shared.clock_us);
+        }
         self.serve_blocked(host);
     }
 
@@ -671,6 +678,8 @@ impl Engine {
         self.shared.hold = 0;
         self.keys.select(client.state.db);
         self.keys.no_touch = client.state.no_touch;
+        let paused = self.shared.pause.until_ms > self.shared.now_ms;
+        self.shared.expiry_held = paused && host.cluster().is_none();
         let Client { state, reply } = &mut *client;
         let mut cx = Context {
             client: state,
@@ -686,6 +695,7 @@ impl Engine {
         f(&mut cx);
         cx.send_invalidations(Place::AfterReply);
         self.keys.no_touch = false;
+        self.shared.expiry_held = false;
         self.keys.show_hidden();
         let seq = self.shared.effects.open_seq();
         if self.shared.effects.end_unit() {

@@ -79,8 +79,14 @@ pub struct Shared {
     pub ahead_since: Option<(i64, u64)>,
     /// The host's monotonic clock when the last command ended.
     pub clock_us: u64,
+    /// While the running unit runs nothing expires: what has is only hidden from it. CLIENT PAUSE held when it began, so that
+    /// what follows this server's writes stands still. Not in a cluster, where an expiry that somebody has seen must
+    /// outlast a failover: the next leader's clock may be behind.
+    pub expiry_held: bool,
     /// How long the host is going to sleep for the running command (DEBUG SLEEP); counts as its run time.
     pub sleep_us: u64,
+    /// How long the host is going to sleep for the commands of the running unit.
+    pub unit_sleep_us: u64,
     /// Scratch of the dispatcher.
     pub key_positions: Vec<usize>,
     pub active_expire: bool,
@@ -356,6 +362,7 @@ impl Shared {
         let Some(client) = self.client(slot) else { return };
         let command = client.state.blocked.as_ref().map(|blocked| blocked.command.index);
         crate::dispatch::end_reply(&mut client.state, &mut client.reply, from);
+        client.state.commands += u64::from(command.is_some());
         if let Some(index) = command {
             self.stats.by_command[index].calls += 1;
             self.stats.commands += 1;

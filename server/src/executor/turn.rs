@@ -9,7 +9,7 @@ use cairn_engine::config::AppendFsync;
 use cairn_engine::engine::PREFETCH_MAX;
 use cairn_engine::latency::Event as SlowEvent;
 use cairn_engine::shared::Shared;
-use cairn_engine::{Args, Slot};
+use cairn_engine::{Args, Engine, Slot};
 use cairn_proto::{Decoded, Limits, RequestDecoder, encode_request, recycle};
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ use super::door::Door;
 use super::route::Routed;
 use super::session::Session;
 use super::stream::{Accepted, is_shortage};
-use super::{Executor, Exit, LISTENER_TOKENS, UPSTREAM_TOKENS};
+use super::{Executor, Exit, LISTENER_TOKENS, Traffic, UPSTREAM_TOKENS};
 use crate::journal::Event;
 use crate::memory;
 
@@ -320,7 +320,7 @@ impl Executor {
             };
             connection.inbox.received(count);
             connection.last_read_ms = self.engine.shared.now_ms;
-            self.figures.input_bytes += count as u64;
+            count_input(&mut self.figures, &mut self.engine, slot, count);
             budget = budget.saturating_sub(count);
             if !self.execute_received(slot, &mut requests) {
                 return;
@@ -374,7 +374,7 @@ impl Executor {
                 }
                 Poll::Ready(Ok(count)) => {
                     connection.inbox.received(count);
-                    self.figures.input_bytes += count as u64;
+                    count_input(&mut self.figures, &mut self.engine, slot, count);
                     budget = budget.saturating_sub(count);
                 }
             }
@@ -638,6 +638,7 @@ impl Executor {
                 Poll::Ready(Ok(count)) => {
                     connection.session.sent(out, count);
                     self.figures.output_bytes += count as u64;
+                    client.state.net_output_bytes += count as u64;
                     budget = budget.saturating_sub(count);
                 }
                 Poll::Ready(Err(_)) => {
@@ -764,6 +765,13 @@ impl Executor {
         traffic.sampled_input = traffic.input_bytes;
         traffic.sampled_output = traffic.output_bytes;
         traffic.sampled_commands = commands;
+    }
+}
+
+fn count_input(figures: &mut Traffic, engine: &mut Engine, slot: Slot, bytes: usize) {
+    figures.input_bytes += bytes as u64;
+    if let Some(client) = engine.client(slot) {
+        client.state.net_input_bytes += bytes as u64;
     }
 }
 

@@ -121,7 +121,8 @@ fn expire_watched(cx: &mut Context<'_>) {
     let selected = cx.keys.selected();
     for WatchedKey { db, key } in cx.client.watched.take() {
         cx.keys.select(db);
-        dispatch::expire_if_due(cx, &key);
+        // It may only have been hidden.
+        cx.client.watch_broken |= dispatch::expire_if_due(cx, &key);
         cx.client.watched.push(WatchedKey { db, key });
     }
     cx.keys.select(selected);

@@ -91,6 +91,9 @@ pub enum Changes {
     Reread,
     /// Only in the config file or on the command line.
     AtStart,
+    /// As `AtStart`, but CONFIG SET may name the value that it has, for tools that write back all that they have read. They
+    /// leave out what has been immutable in every Redis, and do not know what Cairn alone has.
+    Fixed,
 }
 
 /// Whether a directive does anything here.

@@ -3,8 +3,9 @@
 
 use super::directive::{Changes, Directive, Effect, Group, dashed, directives, is_many, replace};
 use super::kinds::{
-    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, NodeAddresses, NotifyLetters, OPTIONAL,
-    OomScores, Percentiles, SaveRules, ShutdownWords, TEXT, Word, YesNo, int, memory, octal, one_of,
+    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, NoMaster, NodeAddresses, NotifyLetters,
+    OPTIONAL, OomScores, Percentiles, SaveRules, ShutdownWords, TEXT, Word, YesNo, int, memory, octal,
+    one_of,
 };
 use super::values::{
     AppendFsync, ClusterRedirect, LogLevel, MaxmemoryPolicy, MemoryShare, NodeAddress, NotifyFlags,
@@ -48,7 +49,7 @@ directives! {
         /// I/O threads.
         io_threads: u32 = 1, int(1, 128), AtStart, NoEffect;
         /// Whether I/O threads also read.
-        io_threads_do_reads: bool = false, YesNo, AtStart, NoEffect;
+        io_threads_do_reads: bool = false, YesNo, Fixed, NoEffect;
     }
 
     Tls {
@@ -58,6 +59,10 @@ directives! {
         tls_cert_file: String = String::new(), OPTIONAL, Reread;
         /// File with the certificate's key, PEM, without a passphrase.
         tls_key_file: String = String::new(), OPTIONAL, Reread;
+        /// Passphrase of that key; only empty, keys are read as they are.
+        tls_key_file_pass: String = String::new(), Checked(OPTIONAL, no_passphrase), Live;
+        /// Passphrase of the key to show as a client; only empty.
+        tls_client_key_file_pass: String = String::new(), Checked(OPTIONAL, no_passphrase), Live;
         /// File with the certificates that those of clients (`tls-auth-clients`) and other nodes (`tls-cluster`) must be signed by.
         tls_ca_cert_file: String = String::new(), OPTIONAL, Reread;
         /// Directory of such files, for clients.
@@ -170,7 +175,7 @@ directives! {
         /// Size of the log below which `auto-aof-rewrite-percentage` does not count.
         auto_aof_rewrite_min_size: u64 = 64 << 20, memory(0, LONG), Live;
         /// Size of a log segment, a file that is allocated as a whole.
-        log_segment_size: u64 = 64 << 20, memory(MIB, 1 << 40), AtStart;
+        log_segment_size: u64 = 64 << 20, memory(MIB, 1 << 40), Fixed;
         /// Log older than the snapshot that is kept for catching up and restoring to a moment; 0 = none.
         log_retention_size: u64 = 256 << 20, memory(0, LONG), Live;
         /// Seconds after which log older than the snapshot goes, even within the size; 0 = never.
@@ -309,25 +314,25 @@ directives! {
         /// Be a node of a group of nodes that keep the same data.
         cluster_enabled: bool = false, YesNo, AtStart;
         /// `host:port,host:port,…`: the nodes of a new group, by their clients' ports; empty = wait for CLUSTER MEET.
-        cluster_peers: Vec<NodeAddress> = Vec::new(), NodeAddresses, AtStart;
+        cluster_peers: Vec<NodeAddress> = Vec::new(), NodeAddresses, Fixed;
         /// Port for the other nodes; 0 = `port` + 10000.
         cluster_port: u16 = 0, int(0, 65535), AtStart;
         /// Milliseconds of silence after which a node counts as gone (Redis: 15000).
-        cluster_node_timeout: u64 = 1000, int(100, INT), AtStart;
+        cluster_node_timeout: u64 = 1000, int(100, INT), Live;
         /// What a node that does not lead does with commands for the leader: proxy (pass them on) or moved (-MOVED).
         cluster_redirect: ClusterRedirect = ClusterRedirect::Proxy, one_of(), Live;
         /// What the nodes prove to each other that they know; empty = nothing.
-        cluster_secret: String = String::new(), OPTIONAL, AtStart;
+        cluster_secret: String = String::new(), OPTIONAL, Fixed;
         /// Address under which this node is listed; empty = the one that it listens on.
-        cluster_announce_ip: String = String::new(), OPTIONAL, AtStart;
+        cluster_announce_ip: String = String::new(), OPTIONAL, Live;
         /// Port under which this node is listed; 0 = `port`.
-        cluster_announce_port: u16 = 0, int(0, 65535), AtStart;
+        cluster_announce_port: u16 = 0, int(0, 65535), Live;
         /// Port for the other nodes under which this node is listed; 0 = `cluster-port`.
-        cluster_announce_bus_port: u16 = 0, int(0, 65535), AtStart;
+        cluster_announce_bus_port: u16 = 0, int(0, 65535), Live;
         /// The name of the group for SENTINEL.
         sentinel_master_name: String = "mymaster".to_owned(), Checked(TEXT, master_name), Live;
         /// Encrypt what the nodes send to each other, and check their certificates.
-        tls_cluster: bool = false, YesNo, AtStart;
+        tls_cluster: bool = false, YesNo, Live;
         /// File of the group's members; Cairn keeps them in its log.
         cluster_config_file: String = "nodes.conf".to_owned(), TEXT, AtStart, NoEffect;
         /// Refuse everything while some slots are nobody's; all slots are one leader's.
@@ -357,14 +362,16 @@ directives! {
     }
 
     Replication {
-        /// Refuse writes with fewer replicas; only 0: in a cluster a majority has every write, a single node has none.
-        min_replicas_to_write: u32 = 0, Checked(int(0, INT), no_replicas), Live (alias "min-slaves-to-write");
+        /// Refuse writes while fewer replicas (in a cluster: other nodes) are in reach; 0 = never.
+        min_replicas_to_write: u32 = 0, int(0, INT), Live (alias "min-slaves-to-write");
+        /// The Redis master to follow; only `no one`: the nodes of a cluster (`cluster-enabled`) find their leader by themselves.
+        replicaof: String = String::new(), NoMaster, AtStart, NoEffect (alias "slaveof");
         /// Password for a Redis master, which a node never follows.
         masterauth: String = String::new(), OPTIONAL, Live, NoEffect (alias "primaryauth");
         /// User of that master.
         masteruser: String = String::new(), OPTIONAL, Live, NoEffect (alias "primaryuser");
-        /// Seconds after which a replica does not count for `min-replicas-to-write`.
-        min_replicas_max_lag: u32 = 10, int(0, INT), Live, NoEffect (alias "min-slaves-max-lag");
+        /// Seconds of silence after which a replica does not count for `min-replicas-to-write`; 0 = refuse no writes.
+        min_replicas_max_lag: u32 = 10, int(0, INT), Live (alias "min-slaves-max-lag");
         /// Answer reads while the master cannot be reached.
         replica_serve_stale_data: bool = true, YesNo, Live, NoEffect (alias "slave-serve-stale-data");
         /// Refuse clients' writes on a replica.
@@ -475,11 +482,12 @@ fn no_defrag(wanted: &bool) -> Result<(), &'static str> {
 }
 
 #[allow(clippy::ptr_arg, reason = "the signature of Checked")]
-fn master_name(name: &String) -> Result<(), &'static str> {
-    if name.is_empty() { Err("the group needs a name") } else { Ok(()) }
+fn no_passphrase(passphrase: &String) -> Result<(), &'static str> {
+    let refusal = "a key with a passphrase cannot be read: decrypt its file, and let only the server read it";
+    if passphrase.is_empty() { Ok(()) } else { Err(refusal) }
 }
 
-fn no_replicas(wanted: &u32) -> Result<(), &'static str> {
-    const REFUSAL: &str = "only 0: a single node has no replicas, and in a cluster every write is on a majority of the nodes anyway";
-    if *wanted > 0 { Err(REFUSAL) } else { Ok(()) }
+#[allow(clippy::ptr_arg, reason = "the signature of Checked")]
+fn master_name(name: &String) -> Result<(), &'static str> {
+    if name.is_empty() { Err("the group needs a name") } else { Ok(()) }
 }

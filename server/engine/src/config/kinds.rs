@@ -520,6 +520,34 @@ impl Kind for ShutdownWords {
     }
 }
 
+/// `replicaof`: nobody, as there is no following by hand.
+pub(super) struct NoMaster;
+
+impl Kind for NoMaster {
+    type Value = String;
+    const MANY: bool = true;
+
+    fn parse(&self, words: &[&str], _: &String) -> Result<String, Refusal> {
+        match words {
+            [] | [""] => Ok(String::new()),
+            [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => {
+                Ok(String::new())
+            }
+            _ => Err("a Cairn node does not follow a Redis master; the nodes of a Cairn group replicate by \
+                      themselves (cluster-enabled)"
+                .to_owned()),
+        }
+    }
+
+    fn format(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn lines(&self, _: &String, _: &String) -> Vec<Line> {
+        Vec::new()
+    }
+}
+
 /// Percentiles between 0 and 100.
 pub(super) struct Percentiles;
 

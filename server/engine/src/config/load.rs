@@ -123,13 +123,8 @@ impl Loader {
 /// Directives that did something in an old Redis and nothing since.
 const RETIRED: [&str; 3] = ["list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"];
 
-const NO_MASTER: &str = "a Cairn node does not follow a Redis master; the nodes of a Cairn group replicate \
-                         by themselves (cluster-enabled)";
-
 /// Directives of Redis that would be dangerous to ignore, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 5] = [
-    ("replicaof", NO_MASTER),
-    ("slaveof", NO_MASTER),
+const UNSUPPORTED: [(&str, &str); 3] = [
     ("loadmodule", "there are no modules; leave the line out"),
     (
         "rename-command",

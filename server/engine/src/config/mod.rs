@@ -114,7 +114,11 @@ impl Config {
             } else {
                 directive.set(&mut next, &[value])
             };
-            let differs = set.map_err(|reason| ConfigError::Refused { name: spelled.to_owned(), reason })?;
+            let refused = |reason| ConfigError::Refused { name: spelled.to_owned(), reason };
+            let differs = set.map_err(refused)?;
+            if differs && directive.changes == Changes::Fixed {
+                return Err(refused("can't set immutable config".to_owned()));
+            }
             let again = differs || directive.changes == Changes::Reread;
             if again && !changed.contains(&directive.id) {
                 changed.push(directive.id);

@@ -125,6 +125,13 @@ impl Db {
         self.dict.is_empty()
     }
 
+    /// Is it as little as a value that is dropped where it is?
+    fn is_dropped_fast(&self) -> bool {
+        self.len() <= DROP_EFFORT_MAX
+            && self.dict.iter().map(|entry| entry.value.drop_effort().max(1)).sum::<usize>()
+                <= DROP_EFFORT_MAX
+    }
+
     fn is_in_snapshot(&self) -> bool {
         !self.life.is_unique()
     }
@@ -447,7 +454,7 @@ impl Keyspace {
         Some(Taken { usage: entry.usage(), value: entry.value, expire_at_ms })
     }
 
-    /// On a follower: an expired key is out of sight until [`Keyspace::show_hidden`]; only the leader may remove it.
+    /// On a follower, and under CLIENT PAUSE: an expired key is out of sight until [`Keyspace::show_hidden`].
     pub fn hide(&mut self, key: &[u8]) {
         if let Some(taken) = self.take(key) {
             self.hidden.push((self.selected, key.into(), taken));
@@ -582,6 +589,9 @@ impl Keyspace {
     }
 
     fn discard_db(&mut self, db: Db) {
+        if db.is_dropped_fast() {
+            return;
+        }
         let share = self.pending.add(db.len(), db.size_estimate());
         self.trash.dbs.push((db, share));
     }

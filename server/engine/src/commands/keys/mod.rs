@@ -127,7 +127,11 @@ static TOUCH: Command = Command {
 };
 
 fn touch(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    count_present(cx, args, |cx, key| cx.keys.get(key).is_some())
+    // CLIENT NO-TOUCH is for those who look at values; this asks for nothing but the mark.
+    let no_touch = std::mem::take(&mut cx.keys.no_touch);
+    let counted = count_present(cx, args, |cx, key| cx.keys.get(key).is_some());
+    cx.keys.no_touch = no_touch;
+    counted
 }
 
 fn count_present(

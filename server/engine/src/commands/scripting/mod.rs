@@ -274,6 +274,7 @@ fn limits(
         if read_only {
             return Err("ERR Can not execute a script with write flag using *_ro command.".into());
         }
+        crate::commands::server::check_replicas(cx.shared, cx.host)?;
     }
     if out_of_memory && !flags.allow_oom && !flags.no_writes {
         return Err(
@@ -332,8 +333,11 @@ impl Caller<'_, '_> {
         if self.limits.read_only && command.flags.has_any(Flag::Write, Flag::MayReplicate) {
             return Err("ERR Write commands are not allowed from read-only scripts.".into());
         }
-        if writes && let Some(refusal) = &self.cx.shared.write_refusal {
-            return Err(refusal.clone());
+        if writes {
+            if let Some(refusal) = &self.cx.shared.write_refusal {
+                return Err(refusal.clone());
+            }
+            crate::commands::server::check_replicas(self.cx.shared, self.cx.host)?;
         }
         let running = self.cx.shared.running_script.as_mut().expect("set for as long as it runs");
         if self.limits.out_of_memory && !running.wrote && command.flags.has(Flag::DenyOom) {
@@ -362,7 +366,15 @@ impl ScriptHost for Caller<'_, '_> {
     }
 
     fn interrupted(&mut self) -> Option<&'static str> {
-        busy::interrupted(self.cx).then_some("Script killed by user with SCRIPT KILL...")
+        if !busy::interrupted(self.cx) {
+            return None;
+        }
+        let is_function =
+            self.cx.shared.running_script.as_ref().is_some_and(|running| running.function.is_some());
+        Some(match is_function {
+            true => "Script killed by user with FUNCTION KILL...",
+            false => "Script killed by user with SCRIPT KILL...",
+        })
     }
 
     fn acl_check(&mut self, args: CommandArgs<'_>) -> Option<bool> {

@@ -75,6 +75,12 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let refusal = |error: ConfigError| CommandError::from(format!("ERR {error}"));
     let mut next = cx.shared.config.clone();
     let changed = next.set(&pairs, origin).map_err(refusal)?;
+    if cx.host.cluster().is_some()
+        && let Some(id) = changed.iter().find(|&&id| is_of_the_node(id))
+    {
+        let reason = "a node of a cluster takes it up when it starts: change the config file and restart it";
+        return Err(refusal(ConfigError::Refused { name: id.name().to_owned(), reason: reason.to_owned() }));
+    }
     let may_fail = changed.iter().find(|&&id| may_fail(id)).map(|id| id.name());
     if let Some(name) = may_fail {
         let reason = match () {
@@ -107,6 +113,18 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx.reply.ok();
     }
     Ok(())
+}
+
+/// Is it what the other nodes were told of this one, or agreed on with it, when it started? A single server has nobody to tell.
+fn is_of_the_node(id: DirectiveId) -> bool {
+    matches!(
+        id,
+        DirectiveId::cluster_announce_ip
+            | DirectiveId::cluster_announce_port
+            | DirectiveId::cluster_announce_bus_port
+            | DirectiveId::cluster_node_timeout
+            | DirectiveId::tls_cluster
+    )
 }
 
 /// May a valid value of this directive turn out to be one that cannot be put into effect?
@@ -212,6 +230,21 @@ mod tests {
         );
         assert_eq!(server.run(a, "CONFIG GET nosuch"), "*0\r\n");
         assert!(server.host.requests.is_empty());
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_is_not_moved_by_a_directive() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        let set = "CONFIG SET cluster-announce-ip 10.0.0.1 cluster-announce-port 7000 cluster-announce-bus-port 17000";
+        assert_eq!(server.run(a, set), "+OK\r\n", "there is nobody to tell");
+        server.host.show(crate::testing::three_nodes(0, Some(0)));
+        assert_eq!(server.run(a, set), "+OK\r\n", "it is that already");
+        assert_eq!(
+            server.run(a, "CONFIG SET hz 20 cluster-announce-port 7001"),
+            "-ERR CONFIG SET failed (possibly related to argument 'cluster-announce-port') - a node of a \
+             cluster takes it up when it starts: change the config file and restart it\r\n"
+        );
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             let seconds = parse_f64(seconds).filter(|seconds| *seconds >= 0.0).unwrap_or(0.0);
             let microseconds = (seconds * 1e6) as u64;
             cx.shared.sleep_us = microseconds;
+            cx.shared.unit_sleep_us = cx.shared.unit_sleep_us.saturating_add(microseconds);
             cx.host.request(Request::Sleep { microseconds });
             cx.reply.ok();
         }
@@ -371,6 +372,21 @@ mod tests {
         assert_eq!(server.run(a, "DEBUG RELOAD NOFLUSH"), refusal, "there would be two of each key");
         server.run(a, "DEBUG SEGFAULT");
         assert_eq!(server.host.requests.pop(), Some(Request::Crash));
+    }
+
+    #[test]
+    fn what_a_transaction_sleeps_has_passed_for_those_who_wait_for_its_keys() {
+        let mut server = server();
+        let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        assert_eq!(server.run(b, "BLPOP l 1"), "");
+        for line in ["MULTI", "RPUSH l x", "PEXPIRE l 100", "DEBUG SLEEP 0.2", "LLEN l"] {
+            server.run(a, line);
+        }
+        assert_eq!(server.run(a, "EXEC"), "*4\r\n:1\r\n:1\r\n+OK\r\n:1\r\n", "time stands still in it");
+        assert_eq!(server.output(b), b"", "there is nothing left of the list");
+        assert!(!server.engine.accepts_commands(b));
+        server.advance(1000);
+        assert_eq!(server.output(b), b"*-1\r\n");
     }
 
     #[test]

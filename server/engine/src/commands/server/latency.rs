@@ -343,7 +343,7 @@ mod tests {
         server.run(a, "DEBUG SLEEP 0.2");
         assert_eq!(
             server.run(a, "LATENCY HISTORY command"),
-            "*2\r\n*2\r\n:1700000000\r\n:300\r\n*2\r\n:1700000002\r\n:200\r\n"
+            "*2\r\n*2\r\n:1700000001\r\n:300\r\n*2\r\n:1700000002\r\n:200\r\n"
         );
         assert_eq!(
             server.run(a, "LATENCY LATEST"),

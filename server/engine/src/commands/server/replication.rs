@@ -9,6 +9,7 @@ use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
 use crate::error::CommandResult;
 use crate::host::{Facts, Host};
+use crate::shared::Shared;
 
 pub(super) static ROLE: Command = Command {
     name: "role",
@@ -78,6 +79,24 @@ fn online_replicas(view: &ClusterView) -> impl Iterator<Item = usize> + '_ {
     view.replicas().filter(|&at| view.nodes[at].connected)
 }
 
+/// How many replicas (in a cluster: other nodes that vote) have been heard of within `min-replicas-max-lag`.
+fn good_replicas(shared: &Shared, host: &dyn Host) -> usize {
+    let lag_ms_max = i64::from(shared.config.min_replicas_max_lag) * 1000;
+    let Some(view) = host.cluster() else { return 0 };
+    let good = |node: &ClusterNode| node.voter && node.silent_ms(shared.now_ms) <= lag_ms_max;
+    online_replicas(&view).filter(|&at| good(&view.nodes[at])).count()
+}
+
+/// Refuses a write while fewer replicas than `min-replicas-to-write` are in reach.
+pub(crate) fn check_replicas(shared: &Shared, host: &dyn Host) -> CommandResult {
+    let config = &shared.config;
+    let wanted = config.min_replicas_to_write as usize;
+    if wanted == 0 || config.min_replicas_max_lag == 0 || good_replicas(shared, host) >= wanted {
+        return Ok(());
+    }
+    Err("NOREPLICAS Not enough good replicas to write.".into())
+}
+
 pub(super) fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
     let view = cx.host.cluster();
     let zeros = "0".repeat(40);
@@ -93,6 +112,9 @@ pub(super) fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
             text.field("role", "master");
             text.field("connected_slaves", 0);
         }
+    }
+    if cx.config().min_replicas_to_write > 0 && cx.config().min_replicas_max_lag > 0 {
+        text.field("min_slaves_good_slaves", good_replicas(cx.shared, cx.host));
     }
     text.field("master_failover_state", "no-failover");
     text.field("master_replid", id);
@@ -239,6 +261,52 @@ mod tests {
         ] {
             assert!(info.lines().any(|found| found == line), "{line} in\n{info}");
         }
+    }
+
+    #[test]
+    fn writes_are_refused_while_too_few_replicas_are_in_reach() {
+        let refusal = "-NOREPLICAS Not enough good replicas to write.\r\n";
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.run(a, "MULTI");
+        server.run(a, "SET k v");
+        let b = server.connect(Resp::V2);
+        assert_eq!(server.run(b, "CONFIG SET min-replicas-to-write 1"), "+OK\r\n");
+        assert_eq!(
+            server.run(a, "EXEC"),
+            "-EXECABORT Transaction discarded because of: NOREPLICAS Not enough good replicas to write.\r\n"
+        );
+        assert_eq!(server.run(a, "SET k v"), refusal);
+        assert_eq!(server.run(a, "GET k"), "$-1\r\n");
+        let scripts: [(&[u8], &[u8]); 4] = [
+            (b"return redis.call('GET', 'k')", b"$-1\r\n"),
+            (b"#!lua flags=no-writes\nreturn redis.call('GET', 'k')", b"$-1\r\n"),
+            (b"#!lua\nreturn redis.call('GET', 'k')", refusal.as_bytes()),
+            (
+                b"return redis.call('SET', 'k', 'v')",
+                b"-NOREPLICAS Not enough good replicas to write. script: ",
+            ),
+        ];
+        for (script, expected) in scripts {
+            let reply = server.send(a, &[b"EVAL", script, b"0"]);
+            assert!(reply.starts_with(expected), "{}", String::from_utf8_lossy(&reply));
+        }
+        assert_eq!(fields(&server.run(a, "INFO replication"), "min_slaves"), ["min_slaves_good_slaves:0"]);
+        server.run(a, "CONFIG SET min-replicas-max-lag 0");
+        assert_eq!(server.run(a, "SET k v"), "+OK\r\n", "switched off");
+    }
+
+    #[test]
+    fn the_other_nodes_of_a_cluster_are_its_replicas() {
+        let mut server = leader();
+        let a = server.connect(Resp::V2);
+        server.run(a, "CONFIG SET min-replicas-to-write 1");
+        assert_eq!(server.run(a, "SET k v"), "+OK\r\n");
+        server.now_ms += 10_000;
+        assert!(server.run(a, "SET k v").starts_with("-NOREPLICAS"), "not heard of for eleven seconds");
+        server.now_ms -= 10_000;
+        server.run(a, "CONFIG SET min-replicas-to-write 2");
+        assert!(server.run(a, "SET k v").starts_with("-NOREPLICAS"), "one is down");
     }
 
     #[test]

@@ -116,15 +116,28 @@ fn describe_by_id(cx: &mut Context<'_>, id: u64) -> Option<String> {
 /// The line of CLIENT LIST, without its end, of the client whose command runs.
 pub(crate) fn describe_own(cx: &Context<'_>) -> String {
     let argv_bytes = cx.args.iter().map(|arg| arg.len()).sum();
-    line(cx.client, cx.reply, cx.now_ms(), argv_bytes)
+    line(cx.client, cx.reply, cx.now_ms(), argv_bytes, request_bytes(cx.args))
 }
 
 /// The line of CLIENT LIST, without its end, of a client whose running command has so many bytes of arguments.
 pub(crate) fn describe(client: &Client, now_ms: i64, argv_bytes: usize) -> String {
-    line(&client.state, &client.reply, now_ms, argv_bytes)
+    line(&client.state, &client.reply, now_ms, argv_bytes, 0)
 }
 
-fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usize) -> String {
+/// The length of the running command as it came, which in Redis is in the query buffer until it is over.
+fn request_bytes(args: Args<'_>) -> usize {
+    // `*3` or `$12`, with the line's end.
+    let head = |count: usize| 1 + count.to_string().len() + 2;
+    head(args.len()) + args.iter().map(|arg| head(arg.len()) + arg.len() + 2).sum::<usize>()
+}
+
+fn line(
+    client: &ClientState,
+    reply: &ReplyWriter,
+    now_ms: i64,
+    argv_bytes: usize,
+    request_bytes: usize,
+) -> String {
     let seconds_since = |at_ms: i64| (now_ms - at_ms).max(0) / 1000;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (queued, queue_bytes) = match &client.transaction {
@@ -143,7 +156,7 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
          qbuf={} qbuf-free={} argv-mem={argv_bytes} multi-mem={queue_bytes} rbs={output_bytes} rbp={output_bytes} \
          obl={unread} oll=0 omem={unread_bytes} tot-mem={total} events={} cmd={} user={} redir={} resp={} lib-name={} \
-         lib-ver={}",
+         lib-ver={} tot-net-in={} tot-net-out={} tot-cmds={}",
         client.id,
         client.info.address,
         client.info.local_address,
@@ -158,7 +171,7 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
         client.subscriptions.shard_channels.len(),
         queued,
         client.watched.len(),
-        client.query_buffer,
+        client.query_buffer + request_bytes,
         client.query_buffer_free,
         if unread > 0 { "rw" } else { "r" },
         client.last_command.map_or("NULL", |command| &command.full_name),
@@ -167,6 +180,9 @@ fn line(client: &ClientState, reply: &ReplyWriter, now_ms: i64, argv_bytes: usiz
         if reply.resp == Resp::V3 { 3 } else { 2 },
         text(&client.library_name),
         text(&client.library_version),
+        client.net_input_bytes,
+        client.net_output_bytes,
+        client.commands,
     );
     line
 }

@@ -241,9 +241,11 @@ fn pause(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let timeout_ms =
         parse_i64(args.at(2)).ok_or(CommandError::new("ERR timeout is not an integer or out of range"))?;
     let until_ms = cx.deadline_after(timeout_ms)?.unwrap_or(0);
+    let now_ms = cx.now_ms();
     let pause = &mut cx.shared.pause;
-    pause.relaxed |= writes_only && !pause.writes_only;
-    pause.writes_only = writes_only;
+    let holds_all = pause.until_ms > now_ms && !pause.writes_only;
+    // The stricter rule and the longer time count, until UNPAUSE.
+    pause.writes_only = writes_only && !holds_all;
     pause.until_ms = pause.until_ms.max(until_ms);
     cx.reply.ok();
     Ok(())

@@ -178,21 +178,120 @@ fn writes_wait_for_a_shutdown_whatever_clients_say_and_go_on_when_it_is_given_up
 }
 
 #[test]
-fn unpause_and_a_milder_pause_let_go_at_once() {
+fn touch_marks_keys_as_used_even_for_a_client_that_leaves_no_marks() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, "SET k v");
+    server.run(a, "CLIENT NO-TOUCH ON");
+    for (line, idle) in [
+        ("GET k", ":5\r\n"),
+        ("TOUCH k", ":0\r\n"),
+        ("GET k", ":5\r\n"),
+        ("EVAL return{redis.call('TOUCH','k')} 0", ":0\r\n"),
+    ] {
+        server.advance(5000);
+        server.run(a, line);
+        assert_eq!(server.run(a, "OBJECT IDLETIME k"), idle, "{line}");
+    }
+}
+
+#[test]
+fn the_line_of_a_client_says_what_it_is_doing() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    let b = server.connect(Resp::V2);
+    let commands = |line: &str| line.rsplit_once("tot-cmds=").unwrap().1.trim().parse::<u64>().unwrap();
+    let own = server.run(a, "CLIENT INFO");
+    assert!(own.contains(" qbuf=26 qbuf-free=0 argv-mem=10 "), "{own}");
+    assert_eq!(commands(&own), 0, "it is not over");
+    server.send(a, &[b"EVAL", b"redis.call('PING')", b"0"]);
+    assert_eq!(commands(&server.run(a, "CLIENT INFO")), 3);
+    server.run(b, "BLPOP l 0");
+    assert_eq!(commands(&server.run(a, "CLIENT LIST ID 2")), 0, "it is not over");
+    server.run(a, "RPUSH l x");
+    let other = server.run(a, "CLIENT LIST ID 2");
+    assert!(other.contains(" qbuf=0 "), "{other}");
+    assert_eq!(commands(&other), 1);
+}
+
+#[test]
+fn what_expires_while_clients_are_paused_is_hidden_and_goes_afterwards() {
+    let mut server = TestEngine::new();
+    let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+    server.run(a, "SET k v PX 10");
+    server.run(a, "HSET h f v g w");
+    server.run(a, "HPEXPIRE h 10 FIELDS 1 f");
+    server.run(b, "WATCH k");
+    server.run(a, "CLIENT PAUSE 1000 WRITE");
+    server.advance(100);
+    let before = server.batches.len();
+    assert_eq!(server.run(a, "GET k"), "$-1\r\n");
+    assert_eq!(server.run(a, "HKEYS h"), "*1\r\n$1\r\ng\r\n");
+    assert_eq!(server.run(a, "KEYS *"), "*1\r\n$1\r\nh\r\n");
+    assert_eq!(server.run(a, "SCAN 0"), "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nh\r\n");
+    server.run(b, "MULTI");
+    server.run(b, "GET k");
+    assert_eq!(server.run(b, "EXEC"), "*-1\r\n", "its watched key is gone");
+    assert_eq!(server.batches.len(), before, "nothing changes while nothing may");
+    assert_eq!(server.engine.shared.stats.expired_keys, 0);
+    server.run(a, "CLIENT UNPAUSE");
+    assert_eq!(server.run(a, "GET k"), "$-1\r\n");
+    assert_eq!(server.engine.shared.stats.expired_keys, 1);
+    assert_eq!(server.batches.len(), before + 1);
+}
+
+#[test]
+fn the_transaction_that_pauses_writes_still_replaces_what_has_expired() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, "SET k v PX 10");
+    server.run(a, "MULTI");
+    for line in ["CLIENT PAUSE 1000 WRITE", "GET k", "SETNX k new"] {
+        server.run(a, line);
+    }
+    server.now_ms += 20;
+    assert_eq!(server.run(a, "EXEC"), "*3\r\n+OK\r\n$-1\r\n:1\r\n");
+    assert_eq!(server.run(a, "GET k"), "$3\r\nnew\r\n");
+    let mut replica = server.replica();
+    let b = replica.connect(Resp::V2);
+    assert_eq!(replica.run(b, "GET k"), "$3\r\nnew\r\n");
+}
+
+#[test]
+fn in_a_cluster_an_expiry_that_somebody_saw_outlasts_a_pause() {
+    let mut server = TestEngine::new();
+    server.host.show(crate::testing::three_nodes(0, Some(0)));
+    let a = server.connect(Resp::V2);
+    server.run(a, "SET k v PX 10");
+    server.run(a, "CLIENT PAUSE 1000 WRITE");
+    server.now_ms += 100;
+    let before = server.batches.len();
+    assert_eq!(server.run(a, "GET k"), "$-1\r\n");
+    assert_eq!(server.batches.len(), before + 1, "the next leader's clock may be behind");
+}
+
+#[test]
+fn a_milder_pause_does_not_relax_one_that_holds_and_unpause_lets_go_at_once() {
     let mut server = TestEngine::new();
     let (a, b, c) = (server.connect(Resp::V2), server.connect(Resp::V2), server.connect(Resp::V2));
     server.run(a, "CLIENT PAUSE 100000");
     assert_eq!(server.run(b, "GET k"), "");
     assert_eq!(server.run(c, "SET k v"), "");
     server.run(a, "CLIENT PAUSE 1 WRITE");
+    server.advance(10);
+    assert_eq!(server.output(b), b"", "the stricter rule counts");
+    assert_eq!(server.output(c), b"", "and the longer time");
+    server.run(a, "CLIENT UNPAUSE");
     assert_eq!(server.engine.next_deadline_ms(), Some(server.now_ms));
     server.advance(0);
-    assert_eq!(server.output(b), b"$-1\r\n", "reads are free");
-    assert_eq!(server.output(c), b"", "the longer time counts");
-    server.run(a, "CLIENT UNPAUSE");
-    server.advance(0);
     server.release();
+    assert_eq!(server.output(b), b"$-1\r\n");
     assert_eq!(server.output(c), b"+OK\r\n");
+    server.run(a, "CLIENT PAUSE 10");
+    server.advance(20);
+    server.run(a, "CLIENT PAUSE 100 WRITE");
+    assert_eq!(server.run(b, "PING"), "+PONG\r\n", "the strict one is over");
+    server.run(a, "CLIENT UNPAUSE");
     assert_eq!(server.run(a, "CLIENT PAUSE x"), "-ERR timeout is not an integer or out of range\r\n");
     assert_eq!(server.run(a, "CLIENT PAUSE -1"), "-ERR timeout is negative\r\n");
     assert_eq!(server.run(a, "CLIENT PAUSE 1 SOME"), "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n");
