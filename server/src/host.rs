@@ -76,6 +76,10 @@ impl Host for ServerHost {
         memory::used()
     }
 
+    fn allocator_report(&self) -> Option<String> {
+        Some(memory::report())
+    }
+
     fn log(&self, level: LogLevel, text: &str) {
         match level {
             LogLevel::Debug => tracing::debug!(target: "script", "{text}"),

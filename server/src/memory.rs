@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
 
 use tikv_jemallocator::Jemalloc;
@@ -42,6 +43,22 @@ pub fn peak() -> usize {
 /// Remembers the present figure if it is a new peak. Called once a turn.
 pub fn note_peak() {
     PEAK.fetch_max(used(), Relaxed);
+}
+
+/// jemalloc's report on itself: how it was built and set up, and what it counts.
+pub fn report() -> String {
+    /// Appends a piece of the report to the `Vec<u8>` at `report`.
+    unsafe extern "C" fn append(report: *mut c_void, piece: *const c_char) {
+        // SAFETY: `malloc_stats_print` hands back the pointer that it was given below, and texts that end in NUL.
+        let (report, piece) = unsafe { (&mut *report.cast::<Vec<u8>>(), CStr::from_ptr(piece)) };
+        report.extend_from_slice(piece.to_bytes());
+    }
+    let mut report: Vec<u8> = Vec::new();
+    // SAFETY: no options; the callback gets the vector, which nobody else has meanwhile. It may allocate.
+    unsafe {
+        tikv_jemalloc_sys::malloc_stats_print(Some(append), (&raw mut report).cast(), std::ptr::null());
+    }
+    String::from_utf8_lossy(&report).into_owned()
 }
 
 fn charged(size: usize) -> isize {

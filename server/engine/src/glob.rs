@@ -1,5 +1,9 @@
 //! Glob patterns as Redis's `stringmatchlen` knows them: `*`, `?`, `[a-z]`, `[^a]`, `\x`.
 
+/// Stars (or rows of them) that a pattern may have before its end. One that needs more matches nothing: as in Redis, what a
+/// stranger's pattern may cost has an end.
+const STARS_MAX: usize = 1000;
+
 /// Does `text` match `pattern`? With `ignore_case`, ASCII letters match in either case.
 ///
 /// Linear in practice and never exponential: a `*` needs to be tried again only from the last one seen, because an
@@ -7,6 +11,7 @@
 pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
+    let mut stars = 0;
     loop {
         if p < pattern.len() && pattern[p] == b'*' {
             while p < pattern.len() && pattern[p] == b'*' {
@@ -14,6 +19,10 @@ pub fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
             }
             if p == pattern.len() {
                 return true;
+            }
+            stars += 1;
+            if stars > STARS_MAX {
+                return false;
             }
             retry = Some((p, t));
             continue;
@@ -111,6 +120,15 @@ mod tests {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes(), false), expected, "{pattern} {text}");
         }
         assert!(matches(b"HeL*", b"hello", true));
+    }
+
+    #[test]
+    fn too_many_stars_match_nothing() {
+        for (stars, expected) in [(1000, true), (1001, false)] {
+            let text = "a".repeat(5000);
+            assert_eq!(matches("*?".repeat(stars).as_bytes(), text.as_bytes(), false), expected, "{stars}");
+            assert!(matches("*".repeat(5000).as_bytes(), text.as_bytes(), false), "a row of stars is one");
+        }
     }
 
     #[test]

@@ -14,6 +14,10 @@ pub trait Host {
     fn monotonic_us(&self) -> u64;
     /// Bytes allocated by the process, as `INFO`'s `used_memory` and `maxmemory` mean it.
     fn used_memory(&self) -> usize;
+    /// What the allocator has to say about itself, for MEMORY MALLOC-STATS; `None`: nothing.
+    fn allocator_report(&self) -> Option<String> {
+        None
+    }
     /// A line for the server's log.
     fn log(&self, level: LogLevel, text: &str);
     /// BGSAVE: a snapshot is to be started once this turn is over; an error when one is being written and `schedule`

@@ -51,6 +51,9 @@ impl Host for AttendingHost<'_> {
     fn used_memory(&self) -> usize {
         self.host.used_memory()
     }
+    fn allocator_report(&self) -> Option<String> {
+        self.host.allocator_report()
+    }
     fn log(&self, level: LogLevel, text: &str) {
         self.host.log(level, text);
     }

@@ -183,10 +183,13 @@ fn diagnose(used: usize, peak: usize, resident: usize, limit: usize) -> String {
 
 static MALLOC_STATS: Command = Command {
     name: "malloc-stats",
-    summary: "The allocator's own statistics, which are not available.",
+    summary: "Returns the allocator's own report.",
     tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
     run: |cx, _| {
-        cx.reply.bulk(b"Stats not supported for the current allocator");
+        match cx.host.allocator_report() {
+            Some(report) => cx.reply.verbatim(b"txt", report.as_bytes()),
+            None => cx.reply.bulk(b"Stats not supported for the current allocator"),
+        }
         Ok(())
     },
     ..SUBCOMMAND

@@ -90,15 +90,16 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             if !options.matches(&entry.key) {
                 return;
             }
+            let kind = entry.value.kind().name().as_bytes();
+            if options.kind.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(kind)) {
+                return;
+            }
             if keys.is_due(&entry.key) {
                 due.push((*entry.key).into());
                 return;
             }
-            let kind = entry.value.kind().name().as_bytes();
-            if options.kind.is_none_or(|wanted| wanted.eq_ignore_ascii_case(kind)) {
-                reply.bulk(&entry.key);
-                count += 1;
-            }
+            reply.bulk(&entry.key);
+            count += 1;
         });
         (next, count)
     });

@@ -169,14 +169,44 @@ pub(super) static MIGRATE: Command = Command {
     keys: &[Keys::at(3, READ_DELETE), Keys::after("KEYS", -2, -1, 0, MIGRATED)],
     find_keys: Some(find_keys),
     categories: &[Category::Dangerous],
-    summary: "Is refused: DUMP and RESTORE move keys between servers.",
+    summary: "Answers NOKEY if there is nothing to move; otherwise is refused: DUMP and RESTORE move keys between servers.",
     complexity: "O(1)",
     syntax: "host:string port:integer <key | \"\"> destination-db:integer timeout:integer [COPY] [REPLACE] \
              [AUTH password:string | AUTH2 username:string password:string] [KEYS key [key ...]]",
     tips: &["nondeterministic_output"],
-    run: |_, _| Err(NO_MIGRATE),
+    run: migrate,
     ..COMMAND
 };
+
+fn migrate(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let mut keys = &args.from(3)[..1];
+    let mut i = 6;
+    while i < args.len() {
+        i += match () {
+            () if args.is(i, "COPY") || args.is(i, "REPLACE") => 1,
+            () if args.is(i, "AUTH") && i + 1 < args.len() => 2,
+            () if args.is(i, "AUTH2") && i + 2 < args.len() => 3,
+            () if args.is(i, "KEYS") && !args.at(3).is_empty() => {
+                return Err(
+                    "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string"
+                        .into(),
+                );
+            }
+            () if args.is(i, "KEYS") => {
+                keys = args.from(i + 1);
+                break;
+            }
+            () => return Err(CommandError::Syntax),
+        };
+    }
+    args.int(5)?;
+    args.int(4)?;
+    if keys.iter().any(|key| cx.keys.get(key).is_some()) {
+        return Err(NO_MIGRATE);
+    }
+    cx.reply.simple("NOKEY");
+    Ok(())
+}
 
 /// RW ACCESS DELETE, and these may not be all.
 const MIGRATED: KeyAccess = KeyAccess { mode: "RW", flags: &["ACCESS", "DELETE", "incomplete"] };
@@ -208,6 +238,7 @@ mod tests {
     fn each_refusal_says_what_to_use_instead() {
         let mut server = TestEngine::new();
         let a = server.connect(Resp::V2);
+        server.run(a, "SET k v");
         for (line, instead) in [
             ("MODULE LOAD /a.so", "FUNCTION LOAD"),
             ("MODULE LOADEX /a.so", "FUNCTION LOAD"),
@@ -221,6 +252,8 @@ mod tests {
             let reply = server.run(a, line);
             assert!(reply.starts_with("-ERR ") && reply.contains(instead), "{line}: {reply}");
         }
+        let one_is_there: &[&[u8]] = &[b"MIGRATE", b"h", b"1", b"", b"0", b"10", b"KEYS", b"none", b"k"];
+        assert!(server.send(a, one_is_there).starts_with(b"-ERR this server does not connect"));
         assert_eq!(server.run(a, "REPLICAOF NO ONE"), "+OK\r\n");
     }
 

@@ -7,7 +7,16 @@ use crate::command::Entry;
 const REDACTED: &[u8] = b"(redacted)";
 
 /// Directives that are passwords.
-const PASSWORDS: [&str; 4] = ["requirepass", "cluster-secret", "masterauth", "primaryauth"];
+const PASSWORDS: [&str; 8] = [
+    "requirepass",
+    "cluster-secret",
+    "masteruser",
+    "primaryuser",
+    "masterauth",
+    "primaryauth",
+    "tls-key-file-pass",
+    "tls-client-key-file-pass",
+];
 
 /// The arguments as others may see them.
 pub(super) fn shown<'a>(command: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
@@ -24,7 +33,20 @@ pub(super) fn shown<'a>(command: &Entry, args: Args<'a>) -> Vec<&'a [u8]> {
                 at += 1;
             }
         }
-        "acl|setuser" => shown[2..].fill(REDACTED),
+        "acl|setuser" | "acl|getuser" | "acl|deluser" => shown[2..].fill(REDACTED),
+        "migrate" => {
+            let mut at = 6;
+            while at < shown.len() && !args.is(at, "keys") {
+                let secrets = match () {
+                    () if args.is(at, "auth") => 1,
+                    () if args.is(at, "auth2") => 2,
+                    () => 0,
+                };
+                let end = shown.len().min(at + 1 + secrets);
+                shown[at + 1..end].fill(REDACTED);
+                at = end;
+            }
+        }
         "config|set" => {
             for at in (2..shown.len().saturating_sub(1)).step_by(2) {
                 if PASSWORDS.iter().any(|name| args.is(at, name)) {
@@ -52,7 +74,14 @@ mod tests {
             ("config set port 1 requirepass x", "config set port 1 requirepass (redacted)"),
             ("config set masterauth x", "config set masterauth (redacted)"),
             ("config set cluster-secret x", "config set cluster-secret (redacted)"),
+            ("config set tls-key-file-pass x", "config set tls-key-file-pass (redacted)"),
             ("acl setuser u >p", "acl setuser (redacted) (redacted)"),
+            ("acl getuser u", "acl getuser (redacted)"),
+            ("acl deluser u v", "acl deluser (redacted) (redacted)"),
+            ("migrate h 1 k 0 9 auth p copy", "migrate h 1 k 0 9 auth (redacted) copy"),
+            ("migrate h 1 k 0 9 copy auth2 u p", "migrate h 1 k 0 9 copy auth2 (redacted) (redacted)"),
+            ("migrate h 1 k 0 9 auth", "migrate h 1 k 0 9 auth"),
+            ("migrate h 1 k 0 9 keys auth k", "migrate h 1 k 0 9 keys auth k"),
             ("get k", "get k"),
         ] {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
