@@ -3,10 +3,7 @@
 import json
 import sys
 
-import pytest
 from conftest import HERE, START_LIMIT_S, WORK_LIMIT_S, poll
-
-pytest.importorskip("celery")
 
 TASKS = 1000
 PROCESSES = 4

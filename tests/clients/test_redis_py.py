@@ -6,6 +6,7 @@ import time
 import pytest
 import redis
 from conftest import FOLLOW_LIMIT_S, NAME, START_LIMIT_S, follow, poll
+from redis.cache import CacheConfig
 from redis.cluster import ClusterNode, RedisCluster
 from redis.sentinel import Sentinel
 
@@ -18,11 +19,43 @@ def everything_is_there(cluster, acknowledged):
     assert values == [str(n) for n in acknowledged]
 
 
-def test_plain_client_of_a_follower(cluster):
-    client = redis.Redis(port=cluster.followers()[0])
-    acknowledged, took = follow(cluster, lambda n: client.set(f"key:{n}", n), RECONNECT)
+def test_plain_client(servers):
+    client = redis.Redis(port=servers.port_that_stays())
+    acknowledged, took = follow(servers, lambda n: client.set(f"key:{n}", n), RECONNECT)
     print(f"resumed after {took:.2f} s")
-    everything_is_there(cluster, acknowledged)
+    everything_is_there(servers, acknowledged)
+
+
+def test_it_speaks_resp3_and_says_what_it_is(servers):
+    client = redis.Redis(port=servers.port_that_stays())
+    info = client.client_info()
+    assert (info["resp"], info["lib-name"], info["lib-ver"]) == ("3", "redis-py", redis.__version__)
+
+
+def test_what_it_caches_is_what_the_server_has(servers):
+    port = servers.port_that_stays()
+    client = redis.Redis(port=port, cache_config=CacheConfig(), decode_responses=True)
+
+    def is_cached():
+        before = client.get("key")
+        return [entry.cache_value for entry in client.get_cache().collection.values()] == [before]
+
+    def reads(value):
+        try:
+            return client.get("key") == value
+        except RECONNECT:
+            return False
+
+    servers.client().set("key", "first")
+    poll(lambda: reads("first"), FOLLOW_LIMIT_S, "the first value")
+    assert is_cached()
+    servers.client().set("key", "second")
+    poll(lambda: reads("second"), FOLLOW_LIMIT_S, "the cache to drop what has changed")
+    assert is_cached()
+    servers.fail()
+    servers.client().set("key", "third")
+    poll(lambda: reads("third"), FOLLOW_LIMIT_S, "the cache to be as the server after it was away")
+    assert is_cached()
 
 
 def test_plain_client_of_the_leader_once_it_is_back(cluster):
@@ -77,8 +110,8 @@ def test_sentinel_replicas_are_read_only_in_name(cluster):
     poll(lambda: replica.get("key") == "value", FOLLOW_LIMIT_S, "the replica to have the value")
 
 
-def test_pipelines_are_done_whole_or_not_at_all(cluster):
-    client = redis.Redis(port=cluster.followers()[0])
+def test_pipelines_are_done_whole_or_not_at_all(servers):
+    client = redis.Redis(port=servers.port_that_stays())
 
     def write(n):
         with client.pipeline(transaction=True) as pipeline:
@@ -86,12 +119,12 @@ def test_pipelines_are_done_whole_or_not_at_all(cluster):
             pipeline.rpush("numbers", n)
             pipeline.execute()
 
-    acknowledged, _ = follow(cluster, write, RECONNECT)
-    everything_is_there(cluster, acknowledged)
-    there = [int(n) for n in cluster.client().lrange("numbers", 0, -1)]
+    acknowledged, _ = follow(servers, write, RECONNECT)
+    everything_is_there(servers, acknowledged)
+    there = [int(n) for n in servers.client().lrange("numbers", 0, -1)]
     assert set(acknowledged) <= set(there)
     # An attempt that failed may have been done; then it was done whole.
-    assert all(cluster.client().exists(f"key:{n}") for n in there)
+    assert all(servers.client().exists(f"key:{n}") for n in there)
 
 
 def test_a_worker_that_waits_for_jobs_goes_on(cluster):
@@ -125,8 +158,8 @@ def test_a_worker_that_waits_for_jobs_goes_on(cluster):
     assert len(done) == len(set(done))
 
 
-def test_a_subscriber_hears_publishers_of_other_nodes_again(cluster):
-    listener, *_ = cluster.followers()
+def test_a_subscriber_hears_publishers_of_other_nodes_again(servers):
+    listener = servers.port_that_stays()
     subscription = redis.Redis(port=listener, decode_responses=True).pubsub(ignore_subscribe_messages=True)
     subscription.subscribe("news")
     heard = []
@@ -141,23 +174,23 @@ def test_a_subscriber_hears_publishers_of_other_nodes_again(cluster):
 
     def publish(text):
         try:
-            cluster.client().publish("news", text)
+            servers.client().publish("news", text)
         except RECONNECT:
             pass
         listen()
         return text in heard
 
     poll(lambda: publish("before"), FOLLOW_LIMIT_S, "the first message")
-    cluster.kill_leader()
+    servers.fail()
     poll(lambda: publish("after"), FOLLOW_LIMIT_S, "a message after the failover")
 
 
-def test_a_lock_survives_its_leader(cluster):
-    client = redis.Redis(port=cluster.followers()[0])
+def test_a_lock_survives(servers):
+    client = redis.Redis(port=servers.port_that_stays())
     lock = client.lock("lock", timeout=60)
     assert lock.acquire()
-    cluster.kill_leader()
-    other = redis.Redis(port=cluster.followers()[0])
+    servers.fail()
+    other = redis.Redis(port=servers.port_that_stays())
 
     def is_held():
         try:
@@ -165,7 +198,7 @@ def test_a_lock_survives_its_leader(cluster):
         except RECONNECT:
             return False
 
-    poll(is_held, FOLLOW_LIMIT_S, "the new leader's answer")
+    poll(is_held, FOLLOW_LIMIT_S, "the server's answer")
     assert client.ttl("lock") > 40
     lock.release()
     assert other.lock("lock", timeout=60, blocking=False).acquire()

@@ -2,11 +2,9 @@
 
 import sys
 
-import pytest
-from conftest import START_LIMIT_S, WORK_LIMIT_S, poll
-
-rq = pytest.importorskip("rq")
+import rq
 import rq_jobs
+from conftest import START_LIMIT_S, WORK_LIMIT_S, poll
 
 JOBS = 200
 # Every so many fails at first.
