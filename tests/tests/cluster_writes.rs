@@ -60,11 +60,15 @@ fn every_write_command_leaves_all_nodes_alike() {
             let missing = not_executed(&successes);
             ensure!(missing.is_empty(), "no script executes with success: {missing:?}");
             let state = leave_behind(cluster, &kept)?;
-            restart_all(cluster)?;
+            for node in &mut cluster.nodes {
+                let flag = node.flags.iter_mut().find(|flag| *flag == UNHURRIED).context("it was given")?;
+                *flag = BRISK.to_owned();
+            }
+            cluster.restart_all()?;
             expect_state(cluster, &state).context("after a restart of all")?;
-            install_a_snapshot(cluster)?;
+            cluster.lose_a_disk(|_| Ok(()))?;
             expect_state(cluster, &state).context("after a snapshot was installed")?;
-            fail_over(cluster)?;
+            cluster.fail_over()?;
             expect_state(cluster, &state).context("after a failover")
         })
         .unwrap();
@@ -99,7 +103,7 @@ fn play_all(cluster: &mut Cluster) -> anyhow::Result<(Vec<Kept>, BTreeMap<String
         golden::replay(&path, target, protocol).with_context(|| name.clone())?;
         target.hang_up();
         add_successes(&mut control, &mut successes)?;
-        await_alike(cluster).with_context(|| name.clone())?;
+        cluster.await_alike(LIMIT).with_context(|| name.clone())?;
         keep(&mut control, &name, &mut kept).with_context(|| name.clone())?;
     }
     Ok((kept, successes))
@@ -212,52 +216,12 @@ fn leave_behind(cluster: &mut Cluster, kept: &[Kept]) -> anyhow::Result<String> 
         let reply = ask(&mut client, &[b"RESTORE", name, at.as_bytes(), payload, b"ABSTTL"])?;
         ensure!(reply == Reply::Simple(b"OK".to_vec()), "RESTORE of {}: {reply}", name.escape_ascii());
     }
-    await_alike(cluster)
-}
-
-/// `kill -9` of all nodes at once, and a start from what they have on disk.
-fn restart_all(cluster: &mut Cluster) -> anyhow::Result<()> {
-    for node in &mut cluster.nodes {
-        node.kill();
-        let timeout = node.flags.iter_mut().find(|flag| *flag == UNHURRIED).context("the flag was given")?;
-        *timeout = BRISK.to_owned();
-    }
-    for node in 0..3 {
-        cluster.spawn(node)?;
-    }
-    cluster.await_leader(SETTLE_LIMIT).map(drop)
-}
-
-/// A follower loses its disk; the log that it would need is gone.
-fn install_a_snapshot(cluster: &mut Cluster) -> anyhow::Result<()> {
-    let leader = cluster.await_leader(SETTLE_LIMIT)?;
-    let follower = (leader + 1) % 3;
-    cluster.nodes[follower].kill();
-    cluster.nodes[follower].wipe()?;
-    let saved = cluster.ask_within(leader, &["SAVE"], SETTLE_LIMIT)?;
-    ensure!(saved == Reply::Simple(b"OK".to_vec()), "SAVE answers {saved}");
-    cluster.wait("the leader's log to be cut", SETTLE_LIMIT, |cluster| {
-        (cluster.figure(leader, "raft_purged").ok()? > 0).then_some(())
-    })?;
-    cluster.spawn(follower)?;
-    cluster.wait("a snapshot to be installed", SETTLE_LIMIT, |cluster| {
-        (cluster.figure(follower, "raft_snapshots_received").ok()? > 0).then_some(())
-    })
-}
-
-/// The leader is killed, another one leads, the old one comes back.
-fn fail_over(cluster: &mut Cluster) -> anyhow::Result<()> {
-    let leader = cluster.await_leader(SETTLE_LIMIT)?;
-    cluster.nodes[leader].kill();
-    let next = cluster.await_leader(SETTLE_LIMIT)?;
-    ensure!(next != leader, "the dead node leads");
-    cluster.spawn(leader)?;
-    cluster.await_serving(leader, SETTLE_LIMIT)
+    cluster.await_alike(LIMIT)
 }
 
 /// All nodes have this state, and what is no data works.
 fn expect_state(cluster: &mut Cluster, state: &str) -> anyhow::Result<()> {
-    let found = await_alike(cluster)?;
+    let found = cluster.await_alike(LIMIT)?;
     ensure!(found == state, "the state was {state} and is {found}");
     for node in 0..3 {
         let called = cluster.ask(node, &["FCALL", "lasting", "0"])?;
@@ -266,16 +230,6 @@ fn expect_state(cluster: &mut Cluster, state: &str) -> anyhow::Result<()> {
         ensure!(entered == Reply::Simple(b"OK".to_vec()), "node {node}: AUTH answers {entered}");
     }
     Ok(())
-}
-
-/// Waits until the followers have the state of the leader. Nobody else writes.
-fn await_alike(cluster: &mut Cluster) -> anyhow::Result<String> {
-    let alike = |cluster: &Cluster| {
-        let digests: Vec<String> = cluster.awake().map_while(|node| cluster.digest(node).ok()).collect();
-        let all = digests.len() == cluster.nodes.len() && digests.iter().all(|digest| *digest == digests[0]);
-        all.then(|| digests[0].clone())
-    };
-    cluster.wait("all nodes to be alike", LIMIT, alike)
 }
 
 fn ask(client: &mut Connection, command: &[&[u8]]) -> anyhow::Result<Reply> {

@@ -109,8 +109,8 @@ impl Engine {
             state: ClientState::new(0, usize::MAX, ClientInfo::default(), 0),
             reply: ReplyWriter::default(),
         };
-        let eval = Interpreter::new(None).expect("Lua starts unless memory is out");
-        let scripts = Scripts { eval, functions: Functions::new(None) };
+        let eval = Interpreter::new().expect("Lua starts unless memory is out");
+        let scripts = Scripts { eval, functions: Functions::new() };
         Self { keys, shared, scripts, seed, applier: Box::new(applier) }
     }
 
@@ -560,7 +560,7 @@ impl Engine {
 
     /// Gives databases and libraries away and is empty.
     pub fn take_state(&mut self) -> (Vec<Db>, Functions) {
-        let functions = std::mem::replace(&mut self.scripts.functions, Functions::new(None));
+        let functions = std::mem::replace(&mut self.scripts.functions, Functions::new());
         (self.keys.take_dbs(), functions)
     }
 

@@ -34,6 +34,9 @@ pub fn needs_leader(args: Args<'_>, client: &ClientState) -> Need {
     if is_of_events(entry, args, client) {
         return Need::Local;
     }
+    if sets_password(entry, args) {
+        return Need::Leader;
+    }
     match class(entry) {
         Need::LeaderUnlessReadonlyRead if !client.readonly => Need::Leader,
         class => class,
@@ -49,6 +52,12 @@ fn is_of_events(entry: &Entry, args: Args<'_>, client: &ClientState) -> bool {
         "unsubscribe" => client.subscriptions.any() && channels.all(|&channel| channel == SWITCH_MASTER),
         _ => false,
     }
+}
+
+/// Is this a change of the default user? Others of the configuration are the node's own.
+fn sets_password(entry: &Entry, args: Args<'_>) -> bool {
+    let is_requirepass = |name: &&[u8]| name.eq_ignore_ascii_case(b"requirepass");
+    entry.full_name == "config|set" && args.from(2).iter().step_by(2).any(is_requirepass)
 }
 
 /// The slot that -MOVED names: that of the command's first key, or 0 for a command without keys.
@@ -190,9 +199,12 @@ mod tests {
             assert_eq!(need(line, &plain), Need::Leader, "{line}");
             assert_eq!(need(line, &readonly), of_readonly, "{line}");
         }
-        for line in ["NOSUCH k", "CONFIG NOSUCH", "OBJECT HELP", "config get x", "PING"] {
+        for line in
+            ["NOSUCH k", "CONFIG NOSUCH", "OBJECT HELP", "config get x", "PING", "CONFIG SET hz requirepass"]
+        {
             assert_eq!(need(line, &plain), Need::Local, "{line}");
         }
+        assert_eq!(need("CONFIG SET hz 5 RequirePass x", &plain), Need::Leader);
         assert_eq!(needs_leader(Args::new(&[]), &plain), Need::Local);
     }
 

@@ -64,11 +64,13 @@ pub struct Plan<'a> {
     pub namespaces: bool,
     /// Flags for every node.
     pub flags: &'a [&'a str],
+    /// Files that every node's directory begins with: name and content.
+    pub files: &'a [(&'a str, &'a str)],
 }
 
 impl Default for Plan<'_> {
     fn default() -> Self {
-        Plan { nodes: 3, more: 0, namespaces: false, flags: &[] }
+        Plan { nodes: 3, more: 0, namespaces: false, flags: &[], files: &[] }
     }
 }
 
@@ -93,6 +95,7 @@ impl Cluster {
             cluster.push_node(addr, &["--cluster-enabled", "yes", "--cluster-peers", &peers.join(",")]);
         }
         for number in 0..plan.nodes {
+            cluster.nodes[number].write_files(plan.files)?;
             cluster.spawn(number)?;
         }
         cluster.explained(|cluster| cluster.await_leader(SETTLE_LIMIT).map(drop))?;

@@ -67,6 +67,15 @@ impl Node {
         Ok(())
     }
 
+    /// Writes files into its directory, which need not be there.
+    pub fn write_files(&self, files: &[(&str, &str)]) -> anyhow::Result<()> {
+        std::fs::create_dir_all(&self.dir)?;
+        for (name, content) in files {
+            std::fs::write(self.dir.join(name), content)?;
+        }
+        Ok(())
+    }
+
     /// Is there a process, paused or not?
     pub fn is_running(&self) -> bool {
         self.process.is_some()

@@ -213,6 +213,8 @@ directives! {
         maxmemory_eviction_tenacity: u32 = 10, int(0, 100), Live;
         /// Bytes, or percentage of `maxmemory`, that all clients' buffers may take; 0 = no limit.
         maxmemory_clients: MemoryShare = MemoryShare::Bytes(0), MemoryOrPercent, Live;
+        /// Bytes that Lua may allocate for scripts, and as many for functions: beyond, a script fails; 0 = no limit.
+        lua_memory_limit: u64 = 1 << 30, memory(0, LONG), Live;
         /// How slowly the access counter of the lfu policies grows.
         lfu_log_factor: u32 = 10, int(0, INT), Live;
         /// Minutes after which the access counter of the lfu policies is lowered; 0 = at each look.

@@ -46,7 +46,7 @@ pub fn load(
         options,
         loaded: Loaded {
             dbs: (0..options.databases).map(|_| Db::new(options.seed)).collect(),
-            functions: Functions::new(None),
+            functions: Functions::new(),
             aux: Aux::default(),
         },
         db: 0,

@@ -41,7 +41,7 @@ impl ScriptHost for Unattended {
 /// use cairn_engine::scripting::{CommandArgs, Functions};
 /// use cairn_proto::{ReplyWriter, Resp};
 ///
-/// let mut functions = Functions::new(None);
+/// let mut functions = Functions::new();
 /// let mut host = |_: CommandArgs, _: Resp, reply: &mut Vec<u8>| reply.extend_from_slice(b"$5\r\nhello\r\n");
 /// let code = b"#!lua name=lib\nredis.register_function('greet', function(keys, args) return redis.call('GET', keys[1]) end)";
 /// assert_eq!(functions.load(code, false, &mut host)?, b"lib");
@@ -59,9 +59,19 @@ pub struct Functions {
 }
 
 impl Functions {
-    /// No libraries. `memory_limit` bounds what Lua allocates, in bytes.
-    pub fn new(memory_limit: Option<usize>) -> Functions {
-        Functions { vm: None, set: Libraries::default(), memory_limit, changed_seq: 0 }
+    /// No libraries, and no limit of memory.
+    #[expect(clippy::new_without_default, reason = "as Interpreter")]
+    pub fn new() -> Functions {
+        Functions { vm: None, set: Libraries::default(), memory_limit: None, changed_seq: 0 }
+    }
+
+    /// Bounds what Lua may have allocated, in bytes. What has been loaded before, by this node or by another, must be loaded
+    /// without a limit: it is a part of the state.
+    pub fn set_memory_limit(&mut self, limit: Option<usize>) {
+        self.memory_limit = limit;
+        if let Some(vm) = &mut self.vm {
+            vm.set_memory_limit(limit);
+        }
     }
 
     /// Loads a library and returns its name. One of the same name is an error unless it is to be replaced. When it fails,
@@ -176,7 +186,11 @@ impl std::fmt::Debug for Functions {
 fn vm(place: &mut Option<Vm>, memory_limit: Option<usize>) -> Result<&mut Vm, ScriptError> {
     Ok(match place {
         Some(vm) => vm,
-        None => place.insert(Vm::new(Environment::Functions, memory_limit)?),
+        None => {
+            let mut vm = Vm::new(Environment::Functions)?;
+            vm.set_memory_limit(memory_limit);
+            place.insert(vm)
+        }
     })
 }
 

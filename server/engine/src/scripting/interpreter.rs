@@ -12,7 +12,7 @@ use super::vm::{Environment, Program, ScriptError, ScriptHost, Vm};
 /// use cairn_engine::scripting::{CommandArgs, Interpreter, Origin};
 /// use cairn_proto::{ReplyWriter, Resp};
 ///
-/// let mut interpreter = Interpreter::new(None)?;
+/// let mut interpreter = Interpreter::new()?;
 /// let sha = interpreter.load(b"return redis.call('GET', KEYS[1])", Origin::Eval)?;
 /// let mut reply = ReplyWriter::new(Resp::V2);
 /// let mut host = |args: CommandArgs, _: Resp, reply: &mut Vec<u8>| {
@@ -31,10 +31,16 @@ pub struct Interpreter {
 }
 
 impl Interpreter {
-    /// `memory_limit` bounds what Lua allocates, in bytes (Redis has no such limit).
-    pub fn new(memory_limit: Option<usize>) -> Result<Interpreter, ScriptError> {
-        let vm = Vm::new(Environment::Scripts, memory_limit)?;
-        Ok(Interpreter { vm, cache: ScriptCache::default(), memory_limit })
+    /// No scripts, and no limit of memory.
+    pub fn new() -> Result<Interpreter, ScriptError> {
+        let vm = Vm::new(Environment::Scripts)?;
+        Ok(Interpreter { vm, cache: ScriptCache::default(), memory_limit: None })
+    }
+
+    /// Bounds what Lua may have allocated, in bytes (Redis has no such limit).
+    pub fn set_memory_limit(&mut self, limit: Option<usize>) {
+        self.memory_limit = limit;
+        self.vm.set_memory_limit(limit);
     }
 
     /// Compiles a script if it is not known, and makes it known by its SHA-1 (`EVAL`, `SCRIPT LOAD`).
@@ -73,7 +79,8 @@ impl Interpreter {
 
     /// Forgets every script and starts a new interpreter (`SCRIPT FLUSH`).
     pub fn flush(&mut self) -> Result<(), ScriptError> {
-        let mut fresh = Interpreter::new(self.memory_limit)?;
+        let mut fresh = Interpreter::new()?;
+        fresh.set_memory_limit(self.memory_limit);
         self.cache.clear();
         std::mem::swap(&mut fresh.cache, &mut self.cache);
         *self = fresh;

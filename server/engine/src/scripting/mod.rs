@@ -66,6 +66,14 @@ pub struct Scripts {
     pub functions: Functions,
 }
 
+impl Scripts {
+    /// Bounds what each of the two may have allocated in Lua, in bytes.
+    pub fn set_memory_limit(&mut self, limit: Option<usize>) {
+        self.eval.set_memory_limit(limit);
+        self.functions.set_memory_limit(limit);
+    }
+}
+
 /// The version that scripts and clients are told.
 pub const REDIS_VERSION: &str = "7.4.0";
 /// The same, a byte for each part.

@@ -56,16 +56,12 @@ fn key(of: &'static u8) -> *mut c_void {
     ptr::from_ref(of).cast_mut().cast()
 }
 
-/// A fresh sandbox whose functions know `shared`, which must outlive it. `memory_limit` is in bytes; a
-/// script that needs more fails with "not enough memory".
+/// A fresh sandbox whose functions know `shared`, which must outlive it.
 ///
 /// Leaves in `shared` the references of the real globals and of the error handler.
-pub(super) fn new_lua(shared: *mut Shared, memory_limit: Option<usize>) -> mlua::Result<Lua> {
+pub(super) fn new_lua(shared: *mut Shared) -> mlua::Result<Lua> {
     let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH | StdLib::OS;
     let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(true))?;
-    if let Some(limit) = memory_limit {
-        lua.set_memory_limit(limit)?;
-    }
     let state = lua.exec_raw_lua(|raw| raw.state());
     // SAFETY: the state is live; `build` runs protected, with `shared` as its only argument.
     let status = unsafe { ffi::lua_cpcall(state, build, shared.cast()) };

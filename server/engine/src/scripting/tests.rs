@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use std::collections::HashMap;
 
 use super::recorded::RECORDED;
-use super::{CommandArgs, Interpreter, LogLevel, Origin, ScriptError, ScriptHost, Sha};
+use super::{CommandArgs, Functions, Interpreter, LogLevel, Origin, ScriptError, ScriptHost, Sha};
 
 /// A few commands, and what was asked of the host.
 #[derive(Default)]
@@ -64,7 +64,7 @@ fn eval_in(interpreter: &mut Interpreter, source: &[u8], host: &mut Fake) -> Res
 
 /// The reply as a client would read it.
 fn eval(source: impl AsRef<[u8]>) -> Vec<u8> {
-    let mut interpreter = Interpreter::new(None).unwrap();
+    let mut interpreter = Interpreter::new().unwrap();
     reply_of(eval_in(&mut interpreter, source.as_ref(), &mut Fake::default()))
 }
 
@@ -128,7 +128,7 @@ fn redis_is_there_as_server_and_says_so_in_errors() {
 
 #[test]
 fn nothing_of_a_script_is_left_for_the_next() {
-    let mut interpreter = Interpreter::new(None).unwrap();
+    let mut interpreter = Interpreter::new().unwrap();
     let mut host = Fake::default();
     for attack in [
         "local _, t = pairs(redis) t.call = nil",
@@ -154,7 +154,7 @@ fn nothing_of_a_script_is_left_for_the_next() {
 
 #[test]
 fn a_killed_script_cannot_catch_it() {
-    let mut interpreter = Interpreter::new(None).unwrap();
+    let mut interpreter = Interpreter::new().unwrap();
     let mut host = Fake { interrupts: Some(2), ..Fake::default() };
     let script = b"while true do pcall(function() while true do end end) end";
     let error = eval_in(&mut interpreter, script, &mut host).unwrap_err();
@@ -166,14 +166,66 @@ fn a_killed_script_cannot_catch_it() {
     assert_eq!(eval_in(&mut interpreter, b"return 1", &mut host).unwrap(), b":1\r\n");
 }
 
+fn bounded(limit: usize) -> Interpreter {
+    let mut interpreter = Interpreter::new().unwrap();
+    interpreter.set_memory_limit(Some(limit));
+    interpreter
+}
+
 #[test]
 fn the_memory_limit_ends_the_script_only() {
-    let mut interpreter = Interpreter::new(Some(8 << 20)).unwrap();
+    let mut interpreter = bounded(8 << 20);
     let mut host = Fake::default();
     let error =
         eval_in(&mut interpreter, b"local s = 'x' while true do s = s .. s end", &mut host).unwrap_err();
-    assert!(error.to_string().contains("not enough memory"), "{error}");
+    let error = error.to_string();
+    assert!(error.starts_with("OOM Error running script "), "{error}");
+    assert!(error.ends_with(", not enough memory: see lua-memory-limit"), "{error}");
     assert_eq!(eval_in(&mut interpreter, b"return 1", &mut host).unwrap(), b":1\r\n");
+    // A script may go on without what it did not get.
+    let caught = b"return {pcall(string.rep, 'x', 100000000)}";
+    assert!(eval_in(&mut interpreter, caught, &mut host).is_ok());
+}
+
+#[test]
+fn what_a_script_has_left_is_not_what_the_next_fails_for() {
+    let mut interpreter = bounded(32 << 20);
+    let mut host = Fake::default();
+    let small = b"local t = {} while true do t[#t + 1] = {} end";
+    let large = b"local t = {} while true do t[#t + 1] = string.rep('x', 1000000) .. #t end";
+    let most = b"local t = {} for i = 1, 20 do t[i] = string.rep('x', 1000000) .. i end return 1";
+    for _ in 0..3 {
+        eval_in(&mut interpreter, small, &mut host).unwrap_err();
+        eval_in(&mut interpreter, large, &mut host).unwrap_err();
+        assert!(interpreter.used_memory() < 1 << 20, "{} bytes are left", interpreter.used_memory());
+        assert_eq!(eval_in(&mut interpreter, most, &mut host).unwrap(), b":1\r\n");
+    }
+}
+
+#[test]
+fn a_library_that_needs_too_much_memory_is_refused_and_no_more() {
+    let code = b"#!lua name=big\nlocal t = {} for i = 1, 200 do t[i] = {i} end
+        redis.register_function('f', function() return #t end)";
+    let small = b"#!lua name=small\nredis.register_function('g', function() return 7 end)";
+    let mut outcomes = [0, 0];
+    // Every size from just too little, whatever then is the last straw.
+    for spare in (0..60_000).step_by(97) {
+        let mut functions = Functions::new();
+        functions.load(small, false, &mut Fake::default()).unwrap();
+        functions.set_memory_limit(Some(functions.used_memory() + spare));
+        let loaded = functions.load(code, false, &mut Fake::default());
+        outcomes[usize::from(loaded.is_ok())] += 1;
+        if let Err(error) = &loaded {
+            assert!(error.to_string().contains("not enough memory"), "{error}");
+        }
+        assert_eq!(functions.counts().libraries, 1 + usize::from(loaded.is_ok()));
+        functions.set_memory_limit(None);
+        let mut reply = ReplyWriter::new(Resp::V2);
+        let none: &[&[u8]] = &[];
+        functions.call(b"g", none, none, &mut Fake::default(), &mut reply).unwrap();
+        assert_eq!(reply.out.contiguous(), b":7\r\n");
+    }
+    assert!(outcomes[0] > 0 && outcomes[1] > 0, "{outcomes:?}");
 }
 
 #[test]
@@ -183,7 +235,7 @@ fn a_reply_that_does_not_fit_leaves_nothing_behind() {
     let script = b"local t = {} for i = 1, 2000 do t[i] = {i} end return t";
     let mut outcomes = [0, 0];
     for limit in (200..700).step_by(10) {
-        let Ok(mut interpreter) = Interpreter::new(Some(limit << 10)) else { continue };
+        let mut interpreter = bounded(limit << 10);
         let Ok(sha) = interpreter.load(script, Origin::Eval) else { continue };
         let mut reply = ReplyWriter::new(Resp::V2);
         reply.simple("before");
@@ -245,7 +297,7 @@ fn replies_in_resp3_are_tables() {
 
 #[test]
 fn errors_of_commands_are_marked_as_counted() {
-    let mut interpreter = Interpreter::new(None).unwrap();
+    let mut interpreter = Interpreter::new().unwrap();
     let mut host = Fake::default();
     assert!(eval_in(&mut interpreter, b"return redis.call('nope')", &mut host).unwrap_err().counted);
     assert!(!eval_in(&mut interpreter, b"return nope", &mut host).unwrap_err().counted);
@@ -253,7 +305,7 @@ fn errors_of_commands_are_marked_as_counted() {
 
 #[test]
 fn log_goes_to_the_host() {
-    let mut interpreter = Interpreter::new(None).unwrap();
+    let mut interpreter = Interpreter::new().unwrap();
     let mut host = Fake::default();
     eval_in(&mut interpreter, b"redis.log(redis.LOG_WARNING, 'a', 1, {}, 'b')", &mut host).unwrap();
     assert_eq!(host.log, [(LogLevel::Warning, b"a 1 b".to_vec())]);
@@ -271,7 +323,7 @@ fn a_command_takes_any_number_of_arguments() {
 
 #[test]
 fn flush_forgets_scripts_and_their_settings() {
-    let mut interpreter = Interpreter::new(None).unwrap();
+    let mut interpreter = Interpreter::new().unwrap();
     let mut host = Fake::default();
     eval_in(&mut interpreter, b"cjson.encode_number_precision(3)", &mut host).unwrap();
     let script = b"return cjson.encode(3.14159)";
@@ -335,7 +387,7 @@ proptest! {
 
     #[test]
     fn no_input_crashes_a_library(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let mut interpreter = Interpreter::new(Some(64 << 20)).unwrap();
+        let mut interpreter = bounded(64 << 20);
         let mut host = Fake::default();
         let escaped: String = bytes.iter().map(|b| format!("\\{b:03}")).collect();
         let script = format!(

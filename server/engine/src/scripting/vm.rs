@@ -160,16 +160,18 @@ pub(super) struct Vm {
     /// Owned; a raw pointer because the Lua functions hold copies of it. Freed after `lua`.
     shared: *mut Shared,
     runs: u32,
+    memory_limit: Option<usize>,
+    /// Bytes that were in use after the last full collection of garbage.
+    in_use: usize,
 }
 
 impl Vm {
-    /// `memory_limit` bounds what Lua allocates, in bytes (Redis has no such limit).
-    pub(super) fn new(environment: Environment, memory_limit: Option<usize>) -> Result<Vm, ScriptError> {
+    pub(super) fn new(environment: Environment) -> Result<Vm, ScriptError> {
         let shared = Box::into_raw(Box::new(Shared::new(environment)));
-        match sandbox::new_lua(shared, memory_limit) {
+        match sandbox::new_lua(shared) {
             Ok(lua) => {
                 let state = lua.exec_raw_lua(|raw| raw.state());
-                Ok(Vm { lua, state, shared, runs: 0 })
+                Ok(Vm { lua, state, shared, runs: 0, memory_limit: None, in_use: 0 })
             }
             Err(error) => {
                 // SAFETY: made just above, and the Lua state that knew it is gone.
@@ -179,10 +181,31 @@ impl Vm {
         }
     }
 
+    /// Bounds what Lua may have allocated, in bytes: code that needs more fails with "not enough memory" (Redis has no such
+    /// limit).
+    pub(super) fn set_memory_limit(&mut self, limit: Option<usize>) {
+        if limit != self.memory_limit {
+            self.allow(limit);
+            self.memory_limit = limit;
+        }
+    }
+
+    fn allow(&self, limit: Option<usize>) {
+        self.lua.set_memory_limit(limit.unwrap_or(0)).expect("the state was made with mlua's allocator");
+    }
+
+    /// Does what must not fail for a lack of memory.
+    fn without_limit<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        self.allow(None);
+        let result = f(self);
+        self.allow(self.memory_limit);
+        result
+    }
+
     /// Compiles a text; `name` is the chunk's. The error is the compiler's message.
     pub(super) fn compile(&mut self, source: &[u8], name: &CStr) -> Result<c_int, Vec<u8>> {
         let mut compile = Compile { source, name, outcome: Err(b"not compiled".to_vec()) };
-        self.protected(Compile::body, &mut compile).map_err(|error| error.message)?;
+        self.protected(Compile::body, &mut compile).map_err(Failure::message)?;
         compile.outcome
     }
 
@@ -227,7 +250,10 @@ impl Vm {
         if let Err(error) = ran {
             // Lua ran out of memory, perhaps with half of the reply written.
             reply.out.truncate(start);
-            return Err(running_error(program, &error.message));
+            return Err(match error {
+                Failure::Memory => out_of_memory(program),
+                Failure::Other(message) => running_error(program, &message),
+            });
         }
         outcome
     }
@@ -241,11 +267,11 @@ impl Vm {
     ) -> Result<Vec<Registered>, Vec<u8>> {
         self.before_run(host).registering = Some(Vec::new());
         let mut load = Load { shared: self.shared, body, outcome: Ok(()) };
-        let ran = self.protected(Load::body, &mut load).map_err(|error| error.message);
+        let ran = self.protected(Load::body, &mut load).map_err(Failure::message);
         let outcome = ran.and(load.outcome);
         let shared = self.shared_mut();
-        self.protected(sandbox::show_run_globals, shared)
-            .expect("keys that are there are assigned, which takes no memory");
+        self.without_limit(|vm| vm.protected(sandbox::show_run_globals, shared))
+            .expect("keys that are there are assigned");
         let registered = shared.registering.take().unwrap_or_default();
         self.after_run();
         match outcome {
@@ -284,16 +310,40 @@ impl Vm {
                 *buffer = Vec::new();
             }
         }
+        self.collect_garbage();
+    }
+
+    fn collect_garbage(&mut self) {
         self.runs += 1;
-        if self.runs >= GC_PERIOD {
+        if self.is_short_of_memory() {
             self.runs = 0;
-            // SAFETY: the state is live and idle. No finalizer of a script's can run: `newproxy` is absent.
-            unsafe { ffi::lua_gc(self.state, ffi::LUA_GCSTEP, GC_PERIOD as c_int) };
+            self.collect(ffi::LUA_GCCOLLECT, 0);
+            self.in_use = self.used_memory();
+        } else if self.runs >= GC_PERIOD {
+            self.runs = 0;
+            self.collect(ffi::LUA_GCSTEP, GC_PERIOD as c_int);
         }
     }
 
+    /// Lua collects garbage by itself when it has twice of what it had in use, which may be beyond the limit. What a script
+    /// has left, and above all one that failed, must not be what the next one fails for.
+    fn is_short_of_memory(&self) -> bool {
+        self.memory_limit.is_some_and(|limit| {
+            let room = limit.saturating_sub(self.in_use);
+            self.used_memory() > self.in_use + room / 2
+        })
+    }
+
+    fn collect(&mut self, what: c_int, size: c_int) {
+        // Lua makes a smaller table of strings in place of a large one, and nothing would catch its failure.
+        self.without_limit(|vm| {
+            // SAFETY: the state is live and idle. No finalizer of a script's can run: `newproxy` is absent.
+            unsafe { ffi::lua_gc(vm.state, what, size) };
+        });
+    }
+
     /// Calls a C function with a pointer to `data`. The error is Lua's own, such as a lack of memory.
-    fn protected<T>(&mut self, body: ffi::lua_CFunction, data: &mut T) -> Result<(), ScriptError> {
+    fn protected<T>(&mut self, body: ffi::lua_CFunction, data: &mut T) -> Result<(), Failure> {
         // SAFETY: the state is live, used by one thread at a time, and idle. The function takes its argument from
         // the pointer, which is valid for the duration of the call.
         unsafe {
@@ -302,9 +352,12 @@ impl Vm {
             if status == ffi::LUA_OK {
                 return Ok(());
             }
-            let error = ScriptError::new(Stack::new(self.state).bytes(-1).unwrap_or(b"unknown error"));
+            let failure = match status {
+                ffi::LUA_ERRMEM => Failure::Memory,
+                _ => Failure::Other(Stack::new(self.state).bytes(-1).unwrap_or(b"unknown error").to_vec()),
+            };
             ffi::lua_settop(self.state, top);
-            Err(error)
+            Err(failure)
         }
     }
 }
@@ -316,6 +369,31 @@ impl Drop for Vm {
         // SAFETY: made by Box::into_raw in `new`, freed once; Lua functions only use it when called.
         drop(unsafe { Box::from_raw(shared) });
     }
+}
+
+/// Why a protected call has failed.
+#[derive(Debug)]
+enum Failure {
+    /// A lack of memory.
+    Memory,
+    Other(Vec<u8>),
+}
+
+impl Failure {
+    fn message(self) -> Vec<u8> {
+        match self {
+            Self::Memory => b"not enough memory".to_vec(),
+            Self::Other(message) => message,
+        }
+    }
+}
+
+/// The error of a program that needs more memory than there is for Lua.
+fn out_of_memory(program: Program<'_>) -> ScriptError {
+    let mut text = b"OOM Error running script ".to_vec();
+    program.append_name(&mut text);
+    text.extend_from_slice(b", not enough memory: see lua-memory-limit");
+    ScriptError::new(text)
 }
 
 /// Redis's error for a failure outside of the script's own code.
@@ -431,7 +509,12 @@ impl<K: AsRef<[u8]>, A: AsRef<[u8]>> Run<'_, K, A> {
                     2
                 }
             };
-            if ffi::lua_pcall(l, arguments, 1, 1) == ffi::LUA_OK {
+            let status = ffi::lua_pcall(l, arguments, 1, 1);
+            if status == ffi::LUA_ERRMEM {
+                (*run).outcome = Err(out_of_memory((*run).program));
+                return 0;
+            }
+            if status == ffi::LUA_OK {
                 if let Some(error) = returned_error(stack) {
                     (*run).outcome = Err(error);
                     return 0;
@@ -440,7 +523,7 @@ impl<K: AsRef<[u8]>, A: AsRef<[u8]>> Run<'_, K, A> {
                 return 0;
             }
             if stack.type_of(2) != TABLE {
-                // Out of memory, or the error handler failed.
+                // The error handler failed.
                 (*run).outcome =
                     Err(running_error((*run).program, stack.bytes(2).unwrap_or(b"execution failure")));
                 return 0;

@@ -53,7 +53,7 @@ const SCENARIO: Scenario = Scenario {
     name: "",
     summary: "",
     rounds: 20,
-    plan: Plan { nodes: 3, more: 0, namespaces: false, flags: &["--log-segment-size", "1mb"] },
+    plan: Plan { nodes: 3, more: 0, namespaces: false, flags: &["--log-segment-size", "1mb"], files: &[] },
     single: false,
     fresh: false,
     bounds: &[],

@@ -233,6 +233,36 @@ fn requirepass_is_the_default_users_password() {
 }
 
 #[test]
+fn in_a_cluster_requirepass_is_that_of_all_nodes() {
+    let mut server = in_cluster();
+    let admin = server.connect(Resp::V2);
+    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
+    let first = server.effects_of(admin, "CONFIG SET requirepass secret");
+    assert!(first.len() == 1 && first[0].starts_with("ACL LOAD \"default\" "), "{first:?}");
+    assert!(first[0].contains(hash) && !first[0].contains("secret"), "{first:?}");
+    server.run(admin, "ACL SETUSER default >more");
+    // The configuration says so already, the user does not.
+    let again = server.effects_of(admin, "CONFIG SET requirepass secret");
+    assert_eq!(again, [format!("ACL SETUSER default reset on sanitize-payload #{hash} ~* &* +@all")]);
+    let mut replica = server.replica();
+    let other = replica.connect(Resp::V2);
+    assert_eq!(replica.run(other, "PING"), "-NOAUTH Authentication required.\r\n");
+    assert_eq!(replica.run(other, "AUTH more"), WRONG);
+    assert_eq!(replica.run(other, "AUTH secret"), "+OK\r\n");
+    replica.engine.shared.replica = true;
+    assert_eq!(
+        replica.run(other, "CONFIG SET requirepass x"),
+        "-READONLY You can't write against a read only replica.\r\n"
+    );
+    assert_eq!(replica.run(other, "CONFIG SET hz 20"), "+OK\r\n");
+    let mixed = server.run(admin, "CONFIG SET hz 20 requirepass x");
+    assert!(mixed.contains("(possibly related to argument 'requirepass') - in a cluster"), "{mixed}");
+    let late = server.connect(Resp::V2);
+    assert_eq!(server.run(late, "AUTH secret"), "+OK\r\n");
+    assert_eq!(server.engine.shared.acl.snapshot(), replica.engine.shared.acl.snapshot());
+}
+
+#[test]
 fn in_a_cluster_users_are_replicated() {
     let mut server = in_cluster();
     let admin = server.connect(Resp::V2);

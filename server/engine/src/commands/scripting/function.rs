@@ -4,7 +4,7 @@
 
 use cairn_proto::Resp;
 
-use super::{NESTED, as_reply, log};
+use super::{NESTED, as_reply, bound_memory, log};
 use crate::args::Args;
 use crate::busy;
 use crate::command::{COMMAND, Command, Flag, Group};
@@ -52,6 +52,7 @@ fn load(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if let Some(option) = options.iter().find(|option| !option.eq_ignore_ascii_case(b"replace")) {
         return Err(CommandError::Bytes([b"ERR Unknown option given: ", *option].concat()));
     }
+    bound_memory(cx);
     let mut loading = Loading::new(&*cx.host, cx.mode.applying);
     let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
     let name = scripts.functions.load(code, !options.is_empty(), &mut loading).map_err(as_reply)?;
@@ -328,6 +329,7 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         }
     };
     cx.depends_on_functions();
+    bound_memory(cx);
     let mut loading = Loading::new(&*cx.host, true);
     let functions = &mut cx.scripts.as_mut().ok_or(NESTED)?.functions;
     functions

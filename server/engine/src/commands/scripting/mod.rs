@@ -116,6 +116,7 @@ static FCALL_RO: Command = Command {
 
 fn eval(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     let key_count = key_count(args, CommandError::NotInteger)?;
+    bound_memory(cx);
     let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
     let sha = scripts.eval.load(args.at(1), Origin::Eval).map_err(as_reply)?;
     run(cx, args, Program::Script(sha), key_count, read_only)
@@ -138,6 +139,15 @@ fn fcall(cx: &mut Context<'_>, args: Args<'_>, read_only: bool) -> CommandResult
     let name = Arc::clone(&function.name);
     let key_count = key_count(args, CommandError::new("ERR Bad number of keys provided"))?;
     run(cx, args, Program::Function(name), key_count, read_only)
+}
+
+/// Holds Lua to `lua-memory-limit`, before it compiles or runs something. Not while effects are applied: what a library
+/// needed where it was loaded, it gets on every node.
+fn bound_memory(cx: &mut Context<'_>) {
+    let limit = if cx.mode.applying { 0 } else { cx.shared.config.lua_memory_limit };
+    if let Some(scripts) = &mut cx.scripts {
+        scripts.set_memory_limit(usize::try_from(limit).ok().filter(|limit| *limit > 0));
+    }
 }
 
 /// The dispatcher keeps scripts out of scripts; this is for whoever changes that.
@@ -176,6 +186,7 @@ fn run(
 ) -> CommandResult {
     let (keys, argv) = args.from(3).split_at(key_count);
     let out_of_memory = cx.shared.config.maxmemory > 0 && !crate::eviction::make_room(cx);
+    bound_memory(cx);
     let scripts = cx.scripts.take().ok_or(NESTED)?;
     let flags = match &program {
         Program::Script(sha) => scripts.eval.script(sha).map(|script| script.flags),
@@ -400,6 +411,7 @@ fn log(host: &dyn Host, level: LogLevel, message: &[u8]) {
 mod tests {
     use cairn_proto::Resp;
 
+    use crate::config::Config;
     use crate::testing::TestEngine;
 
     /// The figure after `name` in a section of INFO.
@@ -465,5 +477,41 @@ mod tests {
         assert!(
             server.send(a, &[b"EVAL", script, b"0"]).starts_with(b"-ERR This Redis command is not allowed")
         );
+    }
+
+    #[test]
+    fn a_script_that_needs_too_much_memory_fails_and_what_it_did_before_stays() {
+        let config = Config { lua_memory_limit: 64 << 20, ..Config::default() };
+        let mut server = TestEngine::with_config(config, 1);
+        let client = server.connect(Resp::V2);
+        // Different strings: equal ones are one to Lua.
+        let script = b"redis.call('SET', 'k', 'v') local t = {} while true do t[#t + 1] = string.rep('x', 1000000) .. #t end";
+        let told = server.send(client, &[b"EVAL", script, b"0"]);
+        assert!(told.starts_with(b"-OOM "), "{}", told.escape_ascii());
+        assert_eq!(figure(&mut server, "memory", "lua_memory_limit:"), (64 << 20).to_string());
+        let used: usize = figure(&mut server, "memory", "used_memory_vm_eval:").parse().unwrap();
+        assert!(used < 1 << 20, "{used} bytes are left");
+        assert_eq!(server.run(client, "EVAL return(7) 0"), ":7\r\n");
+        assert_eq!(server.run(client, "GET k"), "$1\r\nv\r\n");
+        let mut replica = server.replica();
+        let there = replica.connect(Resp::V2);
+        assert_eq!(replica.run(there, "GET k"), "$1\r\nv\r\n");
+
+        // What the limit refuses here is loaded where it was not refused.
+        let library = b"#!lua name=l\nlocal t = {} for i = 1, 300000 do t[i] = {i} end\nredis.register_function('f', function() return #t end)";
+        server.run(client, "CONFIG SET lua-memory-limit 8mb");
+        let refused = server.send(client, &[b"FUNCTION", b"LOAD", library]);
+        assert_eq!(
+            refused.escape_ascii().to_string(),
+            "-ERR Error registering functions: ERR not enough memory\\r\\n"
+        );
+        server.run(client, "CONFIG SET lua-memory-limit 0");
+        assert_eq!(server.send(client, &[b"FUNCTION", b"LOAD", library]), b"$1\r\nl\r\n");
+        let mut bounded =
+            TestEngine::with_config(Config { lua_memory_limit: 1 << 20, ..Config::default() }, 1);
+        for batch in &server.batches {
+            bounded.engine.apply(&mut bounded.host, &batch.payload).expect("a batch of our own");
+        }
+        assert_eq!(bounded.engine.functions().codes(), server.engine.functions().codes());
     }
 }

@@ -1,6 +1,6 @@
 //! SCRIPT.
 
-use super::{NESTED, UNKNOWN, as_reply};
+use super::{NESTED, UNKNOWN, as_reply, bound_memory};
 use crate::args::Args;
 use crate::busy;
 use crate::command::{COMMAND, Command, Flag, Group};
@@ -42,6 +42,7 @@ static SCRIPT_LOAD: Command = Command {
 };
 
 fn script_load(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    bound_memory(cx);
     let scripts = cx.scripts.as_mut().ok_or(NESTED)?;
     let sha = scripts.eval.load(args.at(2), Origin::Load).map_err(as_reply)?;
     cx.reply.bulk(&sha.hex());

@@ -1,5 +1,6 @@
 //! CONFIG: the directives, and the counters of INFO.
 
+use crate::acl::{Changed, DEFAULT};
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::config::{ConfigError, DirectiveId};
@@ -82,6 +83,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         return Err(refusal(ConfigError::Refused { name: id.name().to_owned(), reason: reason.to_owned() }));
     }
     let may_fail = changed.iter().find(|&&id| may_fail(id)).map(|id| id.name());
+    let of_users = password_change(cx, &pairs, &changed)?;
     if let Some(name) = may_fail {
         let reason = match () {
             () if !cx.may_block() => "it takes effect only later, which a transaction cannot wait for",
@@ -97,8 +99,9 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if changed.contains(&DirectiveId::maxmemory_clients) {
         cx.shared.weigh_all();
     }
-    if changed.contains(&DirectiveId::requirepass) {
+    if let Some(logged) = of_users {
         cx.shared.requirepass_changed();
+        cx.log_users(logged, &[DEFAULT]);
     }
     if !changed.is_empty() {
         let names = changed.into_iter().map(|id| id.name()).collect();
@@ -125,6 +128,28 @@ fn is_of_the_node(id: DirectiveId) -> bool {
             | DirectiveId::cluster_node_timeout
             | DirectiveId::tls_cluster
     )
+}
+
+/// `requirepass` is the default user's password: in a cluster, whose users are part of its state, that of all nodes, whatever
+/// this one's configuration said before. How the change is to be written down; `None`: it is none.
+fn password_change(
+    cx: &mut Context<'_>,
+    pairs: &[(&[u8], &[u8])],
+    changed: &[DirectiveId],
+) -> CommandResult<Option<Changed>> {
+    if !cx.shared.config.cluster_enabled {
+        return Ok(changed.contains(&DirectiveId::requirepass).then_some(Changed::Nothing));
+    }
+    let name = DirectiveId::requirepass.name();
+    if !pairs.iter().any(|(named, _)| named.eq_ignore_ascii_case(name.as_bytes())) {
+        return Ok(None);
+    }
+    if pairs.len() > 1 {
+        let reason = "in a cluster it is set on all nodes, and other directives on one: set it by itself";
+        let error = ConfigError::Refused { name: name.to_owned(), reason: reason.to_owned() };
+        return Err(format!("ERR {error}").into());
+    }
+    cx.begin_change_of_users().map(Some)
 }
 
 /// May a valid value of this directive turn out to be one that cannot be put into effect?

@@ -267,6 +267,7 @@ fn scripts(text: &mut Text, cx: &Context<'_>) {
             (functions.used_memory() as u64, functions.code_bytes() as u64, functions.counts())
         });
     text.bytes("used_memory_lua", of_eval);
+    text.field("lua_memory_limit", cx.config().lua_memory_limit);
     text.field("used_memory_vm_eval", of_eval);
     text.field("used_memory_scripts_eval", sources);
     text.field("number_of_cached_scripts", count);
