@@ -1,4 +1,5 @@
-//! redis-rs with its default settings, while the leader is killed: a plain client, a cluster client; and Sentinel.
+//! redis-rs with its default settings, while the leader is killed: a plain client, a cluster client; and Sentinel. A server that
+//! is alone is started again.
 //!
 //! redis-rs does not connect again by itself: a `Connection` that broke stays broken and the application asks its `Client` for
 //! another, as its manual shows.
@@ -14,14 +15,13 @@ const FOLLOW_LIMIT: Duration = Duration::from_secs(15);
 /// Writes before the kill, and after it.
 const WRITES: usize = 100;
 
-/// Writes numbers, kills the leader, writes on until as many are acknowledged again; everything acknowledged is there.
+/// Writes numbers, lets the server fail, writes on until as many are acknowledged again; everything acknowledged is there.
 fn follow(cluster: &mut Cluster, mut write: impl FnMut(u64) -> RedisResult<()>) {
     let (mut acknowledged, mut killed): (Vec<u64>, Option<Instant>) = (Vec::new(), None);
     let mut resumed = None;
     for n in 1.. {
         if killed.is_none() && acknowledged.len() == WRITES {
-            let leader = cluster.wait("a leader", SETTLE_LIMIT, Cluster::leader).unwrap();
-            cluster.nodes[leader].kill();
+            fail(cluster);
             killed = Some(Instant::now());
         }
         match (write(n), killed) {
@@ -41,12 +41,31 @@ fn follow(cluster: &mut Cluster, mut write: impl FnMut(u64) -> RedisResult<()>) 
         }
     }
     println!("resumed after {resumed:?}");
-    let leader = cluster.await_leader(SETTLE_LIMIT).unwrap();
-    let mut connection = plain(cluster, leader).get_connection().unwrap();
+    let node = serving(cluster);
+    let mut connection = plain(cluster, node).get_connection().unwrap();
     let keys: Vec<String> = acknowledged.iter().map(|n| format!("key:{n}")).collect();
     let values: Vec<Option<u64>> = connection.mget(keys).unwrap();
     let expected: Vec<Option<u64>> = acknowledged.into_iter().map(Some).collect();
     assert_eq!(values, expected);
+}
+
+/// `kill -9` of the leader; a node that is alone is started again.
+fn fail(cluster: &mut Cluster) {
+    if cluster.nodes.len() == 1 {
+        cluster.nodes[0].kill();
+        return cluster.spawn(0).unwrap();
+    }
+    let leader = cluster.wait("a leader", SETTLE_LIMIT, Cluster::leader).unwrap();
+    cluster.nodes[leader].kill();
+}
+
+/// The node that takes writes.
+fn serving(cluster: &mut Cluster) -> usize {
+    if cluster.nodes.len() == 1 {
+        cluster.await_serving(0, SETTLE_LIMIT).unwrap();
+        return 0;
+    }
+    cluster.await_leader(SETTLE_LIMIT).unwrap()
 }
 
 /// What an application has to expect of a server that goes away.
@@ -70,9 +89,19 @@ fn url(cluster: &Cluster, node: usize) -> String {
 fn a_plain_client_of_a_follower() {
     let mut cluster = Cluster::start(&Plan::default()).unwrap();
     let leader = cluster.leader().unwrap();
-    let client = plain(&cluster, (leader + 1) % 3);
+    plain_client_follows(&mut cluster, (leader + 1) % 3);
+}
+
+#[test]
+fn a_plain_client_of_a_server_that_is_alone() {
+    let mut cluster = Cluster::start_single(&Plan::default()).unwrap();
+    plain_client_follows(&mut cluster, 0);
+}
+
+fn plain_client_follows(cluster: &mut Cluster, node: usize) {
+    let client = plain(cluster, node);
     let mut connection = None;
-    follow(&mut cluster, |n| {
+    follow(cluster, |n| {
         let mut open = match connection.take() {
             Some(open) => open,
             None => client.get_connection()?,
