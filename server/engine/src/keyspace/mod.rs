@@ -125,13 +125,6 @@ impl Db {
         self.dict.is_empty()
     }
 
-    /// Is it as little as a value that is dropped where it is?
-    fn is_dropped_fast(&self) -> bool {
-        self.len() <= DROP_EFFORT_MAX
-            && self.dict.iter().map(|entry| entry.value.drop_effort().max(1)).sum::<usize>()
-                <= DROP_EFFORT_MAX
-    }
-
     fn is_in_snapshot(&self) -> bool {
         !self.life.is_unique()
     }
@@ -589,9 +582,6 @@ impl Keyspace {
     }
 
     fn discard_db(&mut self, db: Db) {
-        if db.is_dropped_fast() {
-            return;
-        }
         let share = self.pending.add(db.len(), db.size_estimate());
         self.trash.dbs.push((db, share));
     }
