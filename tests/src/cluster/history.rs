@@ -32,11 +32,21 @@ pub enum Kind {
     Stream,
     /// RPUSH, LPOP, BLPOP; LRANGE at the end.
     Queue,
+    /// HSETEX with a time, HKEYS.
+    Fields,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] =
-        [Kind::Register, Kind::Pair, Kind::Counter, Kind::List, Kind::Set, Kind::Stream, Kind::Queue];
+    pub const ALL: [Kind; 8] = [
+        Kind::Register,
+        Kind::Pair,
+        Kind::Counter,
+        Kind::List,
+        Kind::Set,
+        Kind::Stream,
+        Kind::Queue,
+        Kind::Fields,
+    ];
 
     /// The first letter of the keys' names.
     pub fn letter(self) -> &'static str {
@@ -48,6 +58,7 @@ impl Kind {
             Kind::Set => "s",
             Kind::Stream => "x",
             Kind::Queue => "q",
+            Kind::Fields => "h",
         }
     }
 }
@@ -76,7 +87,9 @@ pub enum Action {
     All(Vec<(Element, Rank)>),
     /// Set: one more. Whether it was new, if the client was told.
     Add(Element, Option<bool>),
-    /// Set: all members, in any order.
+    /// Fields: one more, for so many nanoseconds.
+    Lease(Element, Moment),
+    /// Set, fields: all members, in any order.
     Members(Vec<Element>),
     /// Queue: the first was taken away; `None` if there was none, or the outcome is unknown.
     Pop(Option<Element>),
@@ -109,6 +122,7 @@ impl Op {
                 | Action::Increment(_)
                 | Action::Append(..)
                 | Action::Add(..)
+                | Action::Lease(..)
                 | Action::Pop(Some(_))
         )
     }

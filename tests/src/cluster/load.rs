@@ -1,8 +1,10 @@
-//! The clients of a test: they write and read registers, pairs, counters, lists, sets, streams and queues and record what they
-//! saw.
+//! The clients of a test: they write and read registers, pairs, counters, lists, sets, streams, queues and fields that expire, and
+//! record what they saw.
 //!
 //! Several clients share each object, and an object is left after [`OPS_PER_OBJECT`] operations, so that there is something
 //! to disagree about and histories stay short enough to be judged. What is written is a new number each time.
+
+mod programs;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,10 +33,6 @@ const BLOCK_SECONDS: &[u8] = b"0.1";
 /// For the last read of each object, when everything is whole again.
 const LAST_READ_LIMIT: Duration = Duration::from_secs(20);
 
-/// Sets a key to a value if it has another; answers whether it did, and what was there.
-const SWAP: &[u8] = b"local v = redis.call('GET', KEYS[1]) or '' \
-    if v == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) return {1, v} end return {0, v}";
-
 /// Makes a transaction fail when it is executed.
 const NO_COMMAND: &[&[u8]] = &[b"NOSUCHCOMMAND"];
 
@@ -57,6 +55,7 @@ impl Object {
 struct Shared {
     directory: Directory,
     prefix: String,
+    kinds: &'static [Kind],
     started: Instant,
     stop: AtomicBool,
     next_element: AtomicU64,
@@ -97,12 +96,14 @@ pub struct Clients<'a> {
     pub prefix: &'a str,
     /// The first so many clients stay with this node whatever happens.
     pub faithful: Option<(usize, usize)>,
+    /// What they work with.
+    pub kinds: &'static [Kind],
 }
 
 impl Load {
     /// Sets the clients to work, spread over the nodes.
     pub fn start(directory: Directory, clients: &Clients) -> Load {
-        let shared = Shared::new(directory, clients.prefix);
+        let shared = Shared::new(directory, clients.prefix, clients.kinds);
         let nodes = shared.directory.len();
         let spawn = |number: usize| {
             let shared = shared.clone();
@@ -168,11 +169,12 @@ impl Drop for Load {
 }
 
 impl Shared {
-    fn new(directory: Directory, prefix: &str) -> Arc<Shared> {
+    fn new(directory: Directory, prefix: &str, kinds: &'static [Kind]) -> Arc<Shared> {
         let lanes = Kind::ALL.len() as u64 * LANES;
         Arc::new(Shared {
             directory,
             prefix: prefix.to_owned(),
+            kinds,
             started: Instant::now(),
             stop: AtomicBool::new(false),
             next_element: AtomicU64::new(1),
@@ -227,7 +229,7 @@ pub fn read_object(
     prefix: &str,
     object: Object,
 ) -> anyhow::Result<Action> {
-    let mut worker = Worker::new(Shared::new(directory, prefix), u32::MAX, Rng::new(0), node);
+    let mut worker = Worker::new(Shared::new(directory, prefix, &[]), u32::MAX, Rng::new(0), node);
     worker.read_at_last(object)
 }
 
@@ -239,6 +241,8 @@ struct Worker {
     client: Client,
     /// The value of each register that this client has seen last, for its comparisons.
     seen: BTreeMap<u64, (Object, Option<Element>)>,
+    /// The library has been loaded: from then on it is there.
+    loaded: bool,
     record: Record,
 }
 
@@ -254,12 +258,21 @@ enum Transaction {
 impl Worker {
     fn new(shared: Arc<Shared>, number: u32, rng: Rng, node: usize) -> Worker {
         let client = Client::new(shared.directory.clone(), node, REPLY_LIMIT);
-        Worker { shared, number, rng, client, seen: BTreeMap::new(), record: Record::default() }
+        Worker {
+            shared,
+            number,
+            rng,
+            client,
+            seen: BTreeMap::new(),
+            loaded: false,
+            record: Record::default(),
+        }
     }
 
     fn work(mut self) -> Record {
         while !self.shared.stop.load(Relaxed) {
-            let kind = Kind::ALL[self.rng.below(Kind::ALL.len() as u64) as usize];
+            let kinds = self.shared.kinds;
+            let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
             let lane = self.rng.below(LANES);
             let ops = &self.shared.ops[(kind as u64 * LANES + lane) as usize];
             let generation = ops.fetch_add(1, Relaxed) / OPS_PER_OBJECT;
@@ -274,6 +287,7 @@ impl Worker {
                 Kind::List => self.push(object),
                 Kind::Set => self.add_member(object),
                 Kind::Stream => self.add_entry(object),
+                Kind::Fields => self.add_field(object),
             }
         }
         self.record
@@ -283,7 +297,7 @@ impl Worker {
         match self.rng.below(10) {
             0..3 => self.set(object),
             3..6 => drop(self.read(object)),
-            6..8 => self.swap_by_script(object),
+            6..8 => self.swap_by_program(object),
             8 => self.swap_by_watch(object),
             _ => self.fail_in_multi(object),
         }
@@ -297,38 +311,6 @@ impl Worker {
             Answer::Reply(()) => self.done(object, call, Action::Write(value)),
             Answer::Refused(_) => self.refused(object, call, value),
             Answer::Unknown(_) => self.unknown(object, call, Action::Write(value)),
-            Answer::Unsent => {}
-        }
-    }
-
-    fn swap_by_script(&mut self, object: Object) {
-        let (key, to) = (self.key(object), self.element());
-        let from = self.seen.get(&object.lane).filter(|(of, _)| *of == object).and_then(|(_, value)| *value);
-        let expected = from.map_or(String::new(), text);
-        let call = self.shared.now();
-        let answer = self.client.call(&[
-            b"EVAL",
-            SWAP,
-            b"1",
-            key.as_bytes(),
-            expected.as_bytes(),
-            text(to).as_bytes(),
-        ]);
-        let parse = |reply: &Reply| match reply {
-            Reply::Array(items) => match items.as_slice() {
-                [Reply::Integer(done), found] => Some((*done == 1, number_or_empty(found)?)),
-                _ => None,
-            },
-            _ => None,
-        };
-        match self.expect(answer, parse) {
-            Answer::Reply((true, _)) => self.done(object, call, Action::Swap { from, to }),
-            Answer::Reply((false, found)) => {
-                self.done(object, call, Action::Read(found));
-                self.record_op(object, call, self.shared.now(), Action::Refused(to));
-            }
-            Answer::Refused(_) => self.refused(object, call, to),
-            Answer::Unknown(_) => self.unknown(object, call, Action::Swap { from, to }),
             Answer::Unsent => {}
         }
     }
@@ -451,6 +433,24 @@ impl Worker {
         }
     }
 
+    /// For an hour, or for less than it takes until the object is read at last.
+    fn add_field(&mut self, object: Object) {
+        let (key, element) = (self.key(object), self.element());
+        let ms = [30, 300, 3_600_000][self.rng.below(3) as usize];
+        let (field, time) = (text(element), ms.to_string());
+        let call = self.shared.now();
+        let command: &[&[u8]] =
+            &[b"HSETEX", key.as_bytes(), b"PX", time.as_bytes(), b"FIELDS", b"1", field.as_bytes(), b"v"];
+        let answer = self.client.call(command);
+        let lease = Action::Lease(element, ms * 1_000_000);
+        match self.expect(answer, |reply| (integer(reply)? == 1).then_some(())) {
+            Answer::Reply(()) => self.done(object, call, lease),
+            Answer::Refused(_) => self.refused(object, call, element),
+            Answer::Unknown(_) => self.unknown(object, call, lease),
+            Answer::Unsent => {}
+        }
+    }
+
     /// Reads the whole object; what was seen, if there was an answer.
     fn read(&mut self, object: Object) -> Option<Action> {
         let key = self.key(object);
@@ -463,6 +463,7 @@ impl Worker {
                     Kind::List | Kind::Queue => self.client.call(&[b"LRANGE", key, b"0", b"-1"]),
                     Kind::Set => self.client.call(&[b"SMEMBERS", key]),
                     Kind::Stream => self.client.call(&[b"XRANGE", key, b"-", b"+"]),
+                    Kind::Fields => self.client.call(&[b"HKEYS", key]),
                     _ => self.client.call(&[b"GET", key]),
                 };
                 match self.expect(answer, |reply| whole(kind, reply)) {
@@ -706,7 +707,7 @@ pub(crate) fn whole(kind: Kind, reply: &Reply) -> Option<Action> {
     match kind {
         Kind::Register | Kind::Pair => number_or_nil(reply).map(Action::Read),
         Kind::Counter => number_or_nil(reply).map(|count| Action::Count(count.unwrap_or(0))),
-        Kind::Set => items()?.iter().map(number).collect::<Option<_>>().map(Action::Members),
+        Kind::Set | Kind::Fields => items()?.iter().map(number).collect::<Option<_>>().map(Action::Members),
         Kind::List | Kind::Queue => {
             let elements: Vec<Element> = items()?.iter().map(number).collect::<Option<_>>()?;
             let ranked = elements.into_iter().zip(1..).collect();

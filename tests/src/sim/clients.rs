@@ -288,7 +288,9 @@ impl Client {
                 let (a, b) = ([key, b":a"].concat(), [key, b":b"].concat());
                 self.call_all(&[&[b"MULTI"], &[b"SET", &a, value], &[b"SET", &b, value], &[b"EXEC"]]).await
             }
-            Kind::Stream | Kind::Queue => unreachable!("not among the kinds that are worked with"),
+            Kind::Stream | Kind::Queue | Kind::Fields => {
+                unreachable!("not among the kinds that are worked with")
+            }
         };
         let (ret, action) = match answer {
             Answer::Replies(replies) => {

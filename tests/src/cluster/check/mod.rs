@@ -4,13 +4,14 @@
 //! [`register`] searches (Wing and Gong 1993, in the just-in-time form of Lowe 2017: configurations in the order of the
 //! events, with memory of those that were seen). [`growing`] needs no search: of a counter, a list, a set or a stream whose
 //! elements are all different, the reads tell in which order everything took effect, and it is left to see whether the
-//! moments allow that order. [`queue`] looks for the forms that a mistake can have.
+//! moments allow that order. [`queue`] and [`fields`] look for the forms that a mistake can have.
 //!
 //! Operations whose outcome the client does not know may take effect at any time after their call, or never.
 //!
 //! Every history must end with a read that was called after the last write had returned: without one nothing is known of the
 //! last writes, which counts as a fault ([`Fault::Unread`]).
 
+mod fields;
 mod growing;
 mod queue;
 mod register;
@@ -83,6 +84,7 @@ pub fn check(kind: Kind, history: &History) -> Result<(), Fault> {
         Kind::Stream => growing::check_sequence(history, false),
         Kind::Set => growing::check_set(history),
         Kind::Queue => queue::check(history),
+        Kind::Fields => fields::check(history),
     }
 }
 

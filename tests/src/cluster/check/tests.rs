@@ -434,7 +434,7 @@ mod against_all_orders {
                     return told.is_none_or(|told| told == new);
                 }
                 Action::Members(members) => return members.iter().copied().eq(self.set.iter().copied()),
-                Action::Halves(..) | Action::Pop(_) | Action::Refused(_) => return false,
+                Action::Halves(..) | Action::Pop(_) | Action::Lease(..) | Action::Refused(_) => return false,
             }
             true
         }
@@ -488,6 +488,7 @@ mod against_all_orders {
             (Kind::List | Kind::Stream | Kind::Queue, false) => Action::All(Vec::new()),
             (Kind::Set, true) => Action::Add(element, None),
             (Kind::Set, false) => Action::Members(Vec::new()),
+            (Kind::Fields, _) => unreachable!("the search knows no time"),
         }
     }
 
@@ -581,5 +582,57 @@ mod against_all_orders {
             }
             assert!(accepted > 1000 && rejected > 300, "{kind:?}: {accepted} accepted, {rejected} rejected");
         }
+    }
+}
+
+mod fields_that_expire {
+    use super::fields::SLACK;
+    use super::*;
+
+    const HOUR: Moment = 3_600_000_000_000;
+    const BRIEF: Moment = 1_000_000;
+
+    fn lease(element: Element, time: Moment) -> Action {
+        Action::Lease(element, time)
+    }
+
+    fn members(elements: &[Element]) -> Action {
+        Action::Members(elements.to_vec())
+    }
+
+    #[test]
+    fn what_lives_is_seen_and_what_has_expired_is_not() {
+        let late = 10 + BRIEF + SLACK;
+        let ops = [
+            (1, 1, 2, lease(5, HOUR)),
+            (2, 3, 9, lease(6, BRIEF)),
+            (1, 10, 11, members(&[6, 5])),
+            (1, late, late + 1, members(&[5])),
+        ];
+        assert_eq!(verdict(Kind::Fields, &ops), Ok(()));
+        let mut lost = ops.clone();
+        lost[2].3 = members(&[6]);
+        assert!(matches!(verdict(Kind::Fields, &lost), Err(Fault::Lost { element: 5, .. })));
+        let mut lives_on = ops.clone();
+        lives_on[3].3 = members(&[5, 6]);
+        assert!(is_impossible(verdict(Kind::Fields, &lives_on)));
+        let mut phantom = ops.clone();
+        phantom[2].3 = members(&[5, 7]);
+        assert!(matches!(verdict(Kind::Fields, &phantom), Err(Fault::Phantom { element: 7, .. })));
+        let mut twice = ops.clone();
+        twice[2].3 = members(&[5, 5]);
+        assert!(matches!(verdict(Kind::Fields, &twice), Err(Fault::Doubled { .. })));
+        assert_eq!(verdict(Kind::Fields, &ops[..2]), Err(Fault::Unread));
+    }
+
+    #[test]
+    fn what_nobody_was_told_of_may_be_there_or_not() {
+        let late = 10 + BRIEF + SLACK;
+        for seen in [members(&[]), members(&[5])] {
+            let ops = [(1, 1, 0, lease(5, BRIEF)), (1, late, late + 1, seen)];
+            assert_eq!(verdict(Kind::Fields, &ops), Ok(()));
+        }
+        let refused = [(1, 1, 2, Action::Refused(5)), (1, 3, 4, members(&[5]))];
+        assert!(matches!(verdict(Kind::Fields, &refused), Err(Fault::Phantom { element: 5, .. })));
     }
 }
