@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 /// Who may depend on whom, besides on crates of others. `cairn-bench`, `cairn-tests` and `xtask` are not shipped.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("cairn-json", &[]),
     ("cairn-planted", &[]),
     ("cairn-proto", &[]),
     ("cairn-storage", &[]),
     ("cairn-replication", &["cairn-planted", "cairn-storage"]),
-    ("cairn-engine", &["cairn-planted", "cairn-proto"]),
+    ("cairn-engine", &["cairn-json", "cairn-planted", "cairn-proto"]),
     ("cairn-server", &["cairn-engine", "cairn-planted", "cairn-proto", "cairn-replication", "cairn-storage"]),
     ("cairn-bench", &[]),
     ("cairn-tests", &["cairn-engine", "cairn-proto", "cairn-replication", "cairn-server", "cairn-storage"]),

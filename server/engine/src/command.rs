@@ -84,6 +84,7 @@ pub enum Group {
     Hash,
     Stream,
     Geo,
+    Json,
     PubSub,
     Transactions,
     Scripting,
@@ -107,6 +108,8 @@ impl Group {
             Self::Hash => "hash",
             Self::Stream => "stream",
             Self::Geo => "geo",
+            // Redis has it as a module.
+            Self::Json => "module",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Scripting => "scripting",

@@ -133,6 +133,8 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
                 }
             }
         }
+        // Redis has no figure for a module's data. The order of fields is part of it: clients see it.
+        Value::Json(document) => mix(digest, document.to_text().as_bytes()),
     }
     if expire.is_some() {
         xor(digest, b"!!expire!!");
@@ -147,6 +149,7 @@ fn type_number(kind: Kind) -> u32 {
         Kind::Set => 2,
         Kind::Zset => 3,
         Kind::Hash => 4,
+        Kind::Json => 5,
         Kind::Stream => 6,
     }
 }

@@ -28,6 +28,8 @@ pub enum Class {
     Miss,
     /// `n`
     New,
+    /// `d`: types that are modules' in Redis.
+    Module,
 }
 
 impl Class {
@@ -44,6 +46,7 @@ impl Class {
             Self::Stream => NotifyFlags::STREAM,
             Self::Miss => NotifyFlags::KEY_MISS,
             Self::New => NotifyFlags::NEW,
+            Self::Module => NotifyFlags::MODULE,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a key holds.
 
+use cairn_json::Json;
 use triomphe::Arc;
 
 use crate::error::{CommandError, CommandResult};
@@ -14,9 +15,13 @@ pub enum Value {
     Zset(Zset),
     Hash(Hash),
     Stream(Arc<Stream>),
+    Json(Json),
 }
 
 const _: () = assert!(size_of::<Value>() <= 24);
+
+/// Documents are looked at up to so many values to see whether dropping them takes long.
+const DROP_EFFORT_COUNTED: usize = 1024;
 
 /// The names of TYPE, in the order of RDB's type numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,10 +32,12 @@ pub enum Kind {
     Zset,
     Hash,
     Stream,
+    Json,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [Self::Str, Self::List, Self::Set, Self::Zset, Self::Hash, Self::Stream];
+    pub const ALL: [Self; 7] =
+        [Self::Str, Self::List, Self::Set, Self::Zset, Self::Hash, Self::Stream, Self::Json];
 
     /// TYPE's reply.
     pub fn name(self) -> &'static str {
@@ -41,6 +48,7 @@ impl Kind {
             Self::Zset => "zset",
             Self::Hash => "hash",
             Self::Stream => "stream",
+            Self::Json => "ReJSON-RL",
         }
     }
 }
@@ -60,6 +68,7 @@ impl Value {
             Self::Zset(_) => Kind::Zset,
             Self::Hash(_) => Kind::Hash,
             Self::Stream(_) => Kind::Stream,
+            Self::Json(_) => Kind::Json,
         }
     }
 
@@ -79,6 +88,7 @@ impl Value {
             Self::Zset(v) => v.encoding(),
             Self::Hash(v) => v.encoding(),
             Self::Stream(_) => "stream",
+            Self::Json(_) => "raw",
         }
     }
 
@@ -96,6 +106,7 @@ impl Value {
             Self::Zset(v) => v.drop_effort(),
             Self::Hash(v) => v.drop_effort(),
             Self::Stream(v) => v.drop_effort(),
+            Self::Json(v) => v.node_count(DROP_EFFORT_COUNTED),
         }
     }
 
@@ -113,6 +124,7 @@ impl Value {
             Self::Zset(v) => v.heap_size(samples),
             Self::Hash(v) => v.heap_size(samples),
             Self::Stream(v) => v.heap_size(samples),
+            Self::Json(v) => v.heap_size(samples),
         }
     }
 }

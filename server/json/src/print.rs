@@ -3,7 +3,7 @@
 use crate::Json;
 
 /// What stands between the parts of a text; all empty: the compact form.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Format<'a> {
     /// Before each element and field, once for each level.
     pub indent: &'a [u8],
@@ -11,6 +11,14 @@ pub struct Format<'a> {
     pub newline: &'a [u8],
     /// After the colon.
     pub space: &'a [u8],
+    /// Writing stops soon after the output has so many bytes: a reply too long to be sent need not be made first.
+    pub len_max: usize,
+}
+
+impl Default for Format<'_> {
+    fn default() -> Self {
+        Self { indent: b"", newline: b"", space: b"", len_max: usize::MAX }
+    }
 }
 
 impl Json {
@@ -63,6 +71,9 @@ impl Format<'_> {
         out.push(open);
         let mut empty = true;
         for item in items {
+            if out.len() > self.len_max {
+                return;
+            }
             if !empty {
                 out.push(b',');
             }
@@ -147,12 +158,20 @@ mod tests {
     #[test]
     fn formatted() {
         let doc = Json::parse(r#"{"obj":{"f":"v"},"none":{},"arr":[0,[],[1]]}"#).unwrap();
-        let format = Format { indent: b"\t", newline: b"\n", space: b" " };
+        let format = Format { indent: b"\t", newline: b"\n", space: b" ", ..Format::default() };
         let mut out = Vec::new();
         doc.write_formatted(&mut out, &format, 0);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\n\t\"obj\": {\n\t\t\"f\": \"v\"\n\t},\n\t\"none\": {},\n\t\"arr\": [\n\t\t0,\n\t\t[],\n\t\t[\n\t\t\t1\n\t\t]\n\t]\n}"
         );
+    }
+
+    #[test]
+    fn writing_stops_at_the_limit() {
+        let doc = Json::array(vec![Json::array(vec![Json::Int(1); 1000]); 1000]);
+        let mut out = Vec::new();
+        doc.write_formatted(&mut out, &Format { len_max: 5000, ..Format::default() }, 0);
+        assert!((5000..5010).contains(&out.len()), "{}", out.len());
     }
 }

@@ -202,6 +202,18 @@ impl Json {
         limit - left
     }
 
+    /// A copy that shares nothing: what is put into many places of a document must be as large as it looks.
+    pub fn unshared(&self) -> Self {
+        match self {
+            Self::Str(text) => Self::Str(Text::new(text)),
+            Self::Array(elements) => Self::array(elements.iter().map(Self::unshared).collect()),
+            Self::Object(object) => {
+                Self::Object(object.iter().map(|(name, value)| (name.clone(), value.unshared())).collect())
+            }
+            scalar => scalar.clone(),
+        }
+    }
+
     /// Do both stand for the same place in memory? Of containers only.
     pub fn shares_with(&self, other: &Self) -> bool {
         match (self, other) {

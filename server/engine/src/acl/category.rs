@@ -2,8 +2,8 @@
 
 use crate::command::{Category, Entry, Flag, Group};
 
-/// Every category, in Redis's order.
-pub const CATEGORIES: [&str; 21] = [
+/// Every category, in Redis's order; last, those of what are modules there.
+pub const CATEGORIES: [&str; 22] = [
     "keyspace",
     "read",
     "write",
@@ -25,6 +25,7 @@ pub const CATEGORIES: [&str; 21] = [
     "connection",
     "transaction",
     "scripting",
+    "json",
 ];
 
 /// The category of this name, in any case.
@@ -65,6 +66,7 @@ pub fn contains(category: &str, entry: &Entry) -> bool {
         "connection" => of_group(Group::Connection) || declared(Category::Connection),
         "transaction" => of_group(Group::Transactions) || declared(Category::Transaction),
         "scripting" => scripting(),
+        "json" => of_group(Group::Json),
         _ => false,
     }
 }

@@ -8,6 +8,7 @@ mod geo;
 mod hash;
 mod help;
 mod hyperloglog;
+mod json;
 mod keys;
 mod list;
 mod pubsub;
@@ -33,6 +34,7 @@ pub fn all() -> Vec<&'static Command> {
         geo::COMMANDS,
         hash::COMMANDS,
         hyperloglog::COMMANDS,
+        json::COMMANDS,
         keys::COMMANDS,
         list::COMMANDS,
         pubsub::COMMANDS,

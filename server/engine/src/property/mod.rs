@@ -7,6 +7,7 @@ pub mod acl;
 pub mod bitmap;
 pub mod hash;
 pub mod hyperloglog;
+pub mod json;
 pub mod keys;
 pub mod list;
 pub mod scripting;
@@ -29,6 +30,7 @@ const FAMILIES: &[Generator] = &[
     bitmap::random_command,
     hash::random_command,
     hyperloglog::random_command,
+    json::random_command,
     keys::random_command,
     list::random_command,
     scripting::random_command,

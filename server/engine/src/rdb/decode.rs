@@ -1,9 +1,13 @@
 //! Bytes into one value. Packed forms are checked in depth, and become tables where the configuration says so.
 
+use cairn_json::Json;
 use triomphe::Arc;
 
 use super::error::Problem;
-use super::format::{ENTRIES_READ_UNKNOWN, FIELD_TIME_MAX_MS, NEVER_ACTIVE, NO_FIELD_TIME, kind, node};
+use super::format::{
+    ENTRIES_READ_UNKNOWN, FIELD_TIME_MAX_MS, JSON_ENCODINGS, JSON_MODULE_ID, MODULE_CHARACTERS, NEVER_ACTIVE,
+    NO_FIELD_TIME, kind, module, node,
+};
 use super::load::LoadOptions;
 use super::old;
 use super::reader::{Reader, Text};
@@ -37,7 +41,7 @@ pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Re
         kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
             Value::Stream(Arc::new(stream(reader, kind)?))
         }
-        kind::MODULE_2 => return Err(Problem::Module(module_name(reader.len()?))),
+        kind::MODULE_2 => Value::Json(module_json(reader)?),
         kind::MODULE_PRE_GA => return Err(Problem::Module("(before Redis 4.0)".to_owned())),
         _ => return Err(Problem::UnknownType(kind)),
     })
@@ -50,8 +54,47 @@ pub fn is_kind(kind: u8) -> bool {
 
 /// The name that a module's id stands for: nine characters of six bits above ten bits of a version.
 pub fn module_name(id: u64) -> String {
-    const CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    (0..9).map(|i| char::from(CHARACTERS[(id >> (58 - 6 * i) & 63) as usize])).collect()
+    (0..9).map(|i| char::from(MODULE_CHARACTERS[(id >> (58 - 6 * i) & 63) as usize])).collect()
+}
+
+/// The one module's data that we have a type for.
+fn module_json(reader: &mut Reader<'_>) -> Result<Json, Problem> {
+    const VERSION_MASK: u64 = (1 << 10) - 1;
+    let id = reader.len()?;
+    let encoding = id & VERSION_MASK;
+    if id & !VERSION_MASK != JSON_MODULE_ID & !VERSION_MASK {
+        return Err(Problem::Module(module_name(id)));
+    }
+    if !JSON_ENCODINGS.contains(&encoding) {
+        return Err(Problem::JsonEncoding(encoding));
+    }
+    let document = module_string(reader)?;
+    if encoding == JSON_ENCODINGS[0] {
+        // Room for what the search module once kept here.
+        expect_module_opcode(reader, module::UNSIGNED)?;
+        if reader.len()? > 0 {
+            module_string(reader)?;
+            module_string(reader)?;
+        }
+    }
+    expect_module_opcode(reader, module::EOF)?;
+    document.with_bytes(|bytes| {
+        let text = std::str::from_utf8(bytes).map_err(|_| Problem::Content("a document is not UTF-8"))?;
+        Ok(Json::parse_deep(text)?)
+    })
+}
+
+fn module_string<'a>(reader: &mut Reader<'a>) -> Result<Text<'a>, Problem> {
+    expect_module_opcode(reader, module::STRING)?;
+    reader.string()
+}
+
+fn expect_module_opcode(reader: &mut Reader<'_>, opcode: u64) -> Result<(), Problem> {
+    if reader.len()? == opcode {
+        Ok(())
+    } else {
+        Err(Problem::Content("the parts of a module's data are not those of its type"))
+    }
 }
 
 fn string(reader: &mut Reader<'_>) -> Result<Str, Problem> {

@@ -1,6 +1,8 @@
 //! One value into bytes.
 
-use super::format::{ENTRIES_READ_UNKNOWN, NEVER_ACTIVE, NO_FIELD_TIME, kind, node};
+use cairn_json::Json;
+
+use super::format::{ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, kind, module, node};
 use super::writer::Writer;
 use crate::ds::Listpack;
 use crate::ds::listpack::Item;
@@ -27,6 +29,7 @@ pub fn kind_of(value: &Value) -> u8 {
         Value::Zset(_) => kind::ZSET_2,
         Value::Stream(_) => kind::STREAM_LISTPACKS_3,
         Value::List(_) => kind::LIST_QUICKLIST_2,
+        Value::Json(_) => kind::MODULE_2,
     }
 }
 
@@ -40,6 +43,7 @@ pub fn put_value(writer: &mut Writer<'_>, value: &Value) {
         Value::Zset(zset) => put_zset(writer, zset),
         Value::Stream(stream) => put_stream(writer, stream),
         Value::List(list) => put_list(writer, list),
+        Value::Json(document) => put_json(writer, document),
     }
 }
 
@@ -106,6 +110,14 @@ fn put_timed_hash(writer: &mut Writer<'_>, hash: &Hash, next_ms: i64) {
         put_elem(writer, &field);
         put_elem(writer, &value);
     }
+}
+
+/// As the module does that Redis has for it: its id, one string, the end.
+fn put_json(writer: &mut Writer<'_>, document: &Json) {
+    writer.number(JSON_MODULE_ID);
+    writer.number(module::STRING);
+    writer.string(document.to_text().as_bytes());
+    writer.number(module::EOF);
 }
 
 fn put_zset(writer: &mut Writer<'_>, zset: &Zset) {

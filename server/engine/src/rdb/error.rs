@@ -51,6 +51,10 @@ pub enum Problem {
     UnknownType(u8),
     #[error("it holds data of the module {0}, and modules are not supported")]
     Module(String),
+    #[error("it holds a JSON document in encoding {0}, 2 and 3 can be read")]
+    JsonEncoding(u64),
+    #[error("a JSON document cannot be parsed: {0}")]
+    Json(#[from] cairn_json::ParseError),
     #[error("a library of functions cannot be loaded: {0}")]
     Library(String),
     #[error("it holds functions in the format of a release candidate of Redis 7.0, which is not supported")]

@@ -95,3 +95,32 @@ pub mod node {
     pub const PLAIN: u64 = 1;
     pub const PACKED: u64 = 2;
 }
+
+/// The id of the type `ReJSON-RL` in the version of its encoding that we write, RedisJSON 2.x's and 8's: see `module_id`.
+pub const JSON_MODULE_ID: u64 = module_id(b"ReJSON-RL", JSON_ENCODINGS[1]);
+/// The encodings of it that we read.
+pub const JSON_ENCODINGS: [u64; 2] = [2, 3];
+
+/// The characters of a module type's name, each standing for its place.
+pub const MODULE_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// A module's type as a number: nine characters of six bits above ten bits of a version.
+pub const fn module_id(name: &[u8; 9], version: u64) -> u64 {
+    let (mut id, mut i) = (0, 0);
+    while i < name.len() {
+        let mut place = 0;
+        while MODULE_CHARACTERS[place] != name[i] {
+            place += 1;
+        }
+        id = id << 6 | place as u64;
+        i += 1;
+    }
+    id << 10 | version
+}
+
+/// What stands before each part of a module's data.
+pub mod module {
+    pub const EOF: u64 = 0;
+    pub const UNSIGNED: u64 = 2;
+    pub const STRING: u64 = 5;
+}

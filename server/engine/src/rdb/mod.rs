@@ -22,7 +22,8 @@
 //!
 //! We write version 11 with the types that Redis 7.2 writes; small collections go out as the very bytes that they
 //! are in memory. Only where fields of hashes expire it is version 12, and those hashes have types of Redis 7.4. We
-//! read every version up to 12, and refuse clearly what we do not have: modules. Everything that comes in is checked in depth before it is used, as Redis does with
+//! read every version up to 12. A JSON document is one string, in the form of the module that Redis has for it; other
+//! modules' data we do not have and refuse clearly. Everything that comes in is checked in depth before it is used, as Redis does with
 //! `sanitize-dump-payload yes`: a file from anywhere is an error at worst, never a panic.
 
 mod batch;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! path      = "$" root?                    spaces may stand between any two tokens
-//! root      = (element | name | "*") element*
+//! root      = (element | name | "*") element*   no space before a name or * here
 //! element   = "." name | "." "*" | "."? "[" bracket "]"
 //!           | ".." (name | "*" | "[" bracket "]")
 //! bracket   = range | integer ("," integer)* | string ("," string)* | "*" | "?" or

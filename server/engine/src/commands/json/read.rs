@@ -1,0 +1,354 @@
+//! Questions about values.
+
+use cairn_json::{Json, Path, Type};
+
+use super::reply::{self, is_resp3};
+use super::{
+    DEFAULT_PATH, NO_KEY, NO_PATH, NOT_INTEGER, no_path_or, parse_json, parse_path, read, text,
+    wrong_type_of_value,
+};
+use crate::args::{Args, parse_i64};
+use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA, READ};
+use crate::context::Context;
+use crate::error::{CommandError, CommandResult};
+
+/// The path argument, or the whole document.
+fn path_at(args: Args<'_>, at: usize) -> CommandResult<&str> {
+    args.get(at).map_or(Ok(DEFAULT_PATH), |arg| text(arg))
+}
+
+/// Answers what `of` makes of each value that a path means; null for `None`.
+fn reply_each<T>(
+    cx: &mut Context<'_>,
+    values: &[&Json],
+    of: impl Fn(&Json) -> Option<T>,
+    write: impl Fn(&mut cairn_proto::ReplyWriter, T),
+) {
+    cx.reply.array(values.len());
+    for value in values {
+        match of(value) {
+            Some(answer) => write(cx.reply, answer),
+            None => cx.reply.null(),
+        }
+    }
+}
+
+pub(super) static JSON_TYPE: Command = Command {
+    name: "json.type",
+    arity: -2,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(1, METADATA)],
+    summary: "Returns the types of the values that a path means.",
+    complexity: "O(N), N being the size of what the path looks at",
+    syntax: "key [path]",
+    run: type_of,
+    ..COMMAND
+};
+
+fn type_of(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let path = path_at(args, 2)?;
+    let document = read(cx, args.at(1))?.cloned();
+    if is_resp3(cx.reply) {
+        cx.reply.array(1);
+    }
+    let Some(document) = document else {
+        cx.reply.null();
+        return Ok(());
+    };
+    if Path::is_legacy_text(path) {
+        let value = match Path::parse(path) {
+            Ok(path) => path.first(&document)?,
+            Err(_) => None,
+        };
+        match value {
+            Some(value) => cx.reply.bulk(value.type_of().name().as_bytes()),
+            None => cx.reply.null(),
+        }
+        return Ok(());
+    }
+    let values = parse_path(path)?.select(&document)?;
+    reply_each(
+        cx,
+        &values,
+        |value| Some(value.type_of()),
+        |reply, kind: Type| reply.bulk(kind.name().as_bytes()),
+    );
+    Ok(())
+}
+
+pub(super) static JSON_STRLEN: Command = Command {
+    name: "json.strlen",
+    arity: -2,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(1, METADATA)],
+    summary: "Returns the lengths of the strings that a path means, in bytes.",
+    complexity: "O(N), N being the size of what the path looks at",
+    syntax: "key [path]",
+    run: strlen,
+    ..COMMAND
+};
+
+fn strlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let path = path_at(args, 2)?;
+    let document = read(cx, args.at(1))?.cloned();
+    let len = |value: &Json| value.as_str().map(|text| text.len() as i64);
+    if Path::is_legacy_text(path) {
+        let Some(document) = document else {
+            cx.reply.null();
+            return Ok(());
+        };
+        let value = parse_path(path)?.first(&document)?.ok_or(NO_PATH)?;
+        cx.reply.int(len(value).ok_or_else(|| wrong_type_of_value("string"))?);
+        return Ok(());
+    }
+    let document = document.ok_or(NO_KEY)?;
+    let values = parse_path(path)?.select(&document)?;
+    reply_each(cx, &values, len, |reply, len| reply.int(len));
+    Ok(())
+}
+
+pub(super) static JSON_ARRLEN: Command = Command {
+    name: "json.arrlen",
+    arity: -2,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(1, METADATA)],
+    summary: "Returns the lengths of the arrays that a path means.",
+    complexity: "O(N), N being the size of what the path looks at",
+    syntax: "key [path]",
+    run: arrlen,
+    ..COMMAND
+};
+
+fn arrlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let path = path_at(args, 2)?;
+    let document = read(cx, args.at(1))?.cloned();
+    let len = |value: &Json| value.as_array().map(|elements| elements.len() as i64);
+    if Path::is_legacy_text(path) {
+        let Some(document) = document else {
+            cx.reply.null();
+            return Ok(());
+        };
+        let value = parse_path(path)?.first(&document)?.ok_or(NO_PATH)?;
+        cx.reply.int(len(value).ok_or_else(|| no_path_or("not an array"))?);
+        return Ok(());
+    }
+    let document = document.ok_or(NO_KEY)?;
+    let values = parse_path(path)?.select(&document)?;
+    reply_each(cx, &values, len, |reply, len| reply.int(len));
+    Ok(())
+}
+
+pub(super) static JSON_ARRINDEX: Command = Command {
+    name: "json.arrindex",
+    arity: -4,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(1, READ)],
+    summary: "Returns where a value is first found in the arrays that a path means.",
+    complexity: "O(N), N being the size of what the path looks at and of the arrays",
+    syntax: "key path value [start:integer [stop:integer]]",
+    run: arrindex,
+    ..COMMAND
+};
+
+fn arrindex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let path = text(args.at(2))?;
+    let bound = |at: usize| match args.get(at) {
+        Some(arg) => parse_i64(arg).ok_or(NOT_INTEGER),
+        None => Ok(0),
+    };
+    let (start, stop) = (bound(4)?, bound(5)?);
+    if args.len() > 6 {
+        return Err(CommandError::Arity(cx.command.full_name.clone()));
+    }
+    let document = read(cx, args.at(1))?.cloned();
+    let wanted = parse_json(args.at(3))?;
+    let document = document.ok_or(NO_PATH)?;
+    let place = |value: &Json| value.as_array().map(|elements| index_of(elements, &wanted, start, stop));
+    let values = parse_path(path)?.select(&document)?;
+    if Path::is_legacy_text(path) {
+        let value = values.first().ok_or(NO_PATH)?;
+        cx.reply.int(place(value).ok_or_else(|| wrong_type_of_value("array"))?);
+    } else {
+        reply_each(cx, &values, place, |reply, place| reply.int(place));
+    }
+    Ok(())
+}
+
+/// The first place of `wanted` from `start` up to but not including `stop`, of which 0 means the end; -1: nowhere.
+/// Negative bounds count from the end, those beyond it mean it.
+fn index_of(elements: &[Json], wanted: &Json, start: i64, stop: i64) -> i64 {
+    let len = elements.len() as i64;
+    let start = if start < 0 { len.saturating_add(start).max(0) } else { start.min((len - 1).max(0)) };
+    let stop = match stop {
+        0 => len,
+        ..0 => len.saturating_add(stop).max(0),
+        _ => stop.min(len),
+    };
+    let found = elements.get(start as usize..stop as usize).unwrap_or_default();
+    found.iter().position(|element| element == wanted).map_or(-1, |at| start + at as i64)
+}
+
+pub(super) static JSON_OBJKEYS: Command = Command {
+    name: "json.objkeys",
+    arity: -2,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(1, READ)],
+    summary: "Returns the names of the fields of the objects that a path means.",
+    complexity: "O(N), N being the size of what the path looks at and the number of fields",
+    syntax: "key [path]",
+    run: objkeys,
+    ..COMMAND
+};
+
+fn objkeys(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let path = path_at(args, 2)?;
+    let document = read(cx, args.at(1))?.cloned();
+    let names = |reply: &mut cairn_proto::ReplyWriter, object: &cairn_json::Object| {
+        reply.array(object.len());
+        for (name, _) in object.iter() {
+            reply.bulk(name.as_bytes());
+        }
+    };
+    if Path::is_legacy_text(path) {
+        let value = match (&document, Path::parse(path)) {
+            (Some(document), Ok(path)) => path.first(document)?,
+            _ => None,
+        };
+        match value {
+            Some(value) => names(cx.reply, value.as_object().ok_or_else(|| no_path_or("not an object"))?),
+            None => cx.reply.null(),
+        }
+        return Ok(());
+    }
+    let document = document.ok_or(NO_KEY)?;
+    let values = parse_path(path)?.select(&document)?;
+    cx.reply.array(values.len());
+    for value in values {
+        match value.as_object() {
+            Some(object) => names(cx.reply, object),
+            None => cx.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+pub(super) static JSON_OBJLEN: Command = Command {
+    name: "json.objlen",
+    arity: -2,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(1, METADATA)],
+    summary: "Returns the numbers of fields of the objects that a path means.",
+    complexity: "O(N), N being the size of what the path looks at",
+    syntax: "key [path]",
+    run: objlen,
+    ..COMMAND
+};
+
+fn objlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let path = path_at(args, 2)?;
+    let document = read(cx, args.at(1))?.cloned();
+    let len = |value: &Json| value.as_object().map(|object| object.len() as i64);
+    if Path::is_legacy_text(path) {
+        let value = match (&document, Path::parse(path)) {
+            (Some(document), Ok(path)) => path.first(document)?,
+            _ => None,
+        };
+        match value {
+            Some(value) => cx.reply.int(len(value).ok_or_else(|| wrong_type_of_value("object"))?),
+            None => cx.reply.null(),
+        }
+        return Ok(());
+    }
+    let document = document.ok_or_else(|| no_path_or("not an object"))?;
+    let values = parse_path(path)?.select(&document)?;
+    reply_each(cx, &values, len, |reply, len| reply.int(len));
+    Ok(())
+}
+
+pub(super) static JSON_RESP: Command = Command {
+    name: "json.resp",
+    arity: -2,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(1, READ)],
+    summary: "Returns the values that a path means as the protocol's own types.",
+    complexity: "O(N), N being the size of what the path looks at and of what it means",
+    syntax: "key [path]",
+    run: resp,
+    ..COMMAND
+};
+
+fn resp(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let path = path_at(args, 2)?;
+    let Some(document) = read(cx, args.at(1))?.cloned() else {
+        cx.reply.null();
+        return Ok(());
+    };
+    let values = parse_path(path)?.select(&document)?;
+    if Path::is_legacy_text(path) {
+        reply::resp(cx.reply, values.first().ok_or(NO_PATH)?);
+        return Ok(());
+    }
+    cx.reply.array(values.len());
+    for value in values {
+        reply::resp(cx.reply, value);
+    }
+    Ok(())
+}
+
+pub(super) static JSON_DEBUG: Command = Command {
+    name: "json.debug",
+    arity: -2,
+    group: Group::Json,
+    since: "1.0.0",
+    flags: &[Flag::ReadOnly],
+    keys: &[Keys::at(2, METADATA)],
+    summary: "Says how much memory the values take that a path means.",
+    complexity: "O(N), N being the size of what the path looks at and of what it means",
+    syntax: "<MEMORY key [path] | HELP>",
+    run: debug,
+    ..COMMAND
+};
+
+fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    if args.is(1, "HELP") {
+        cx.reply.array(2);
+        cx.reply.bulk(b"MEMORY <key> [path] - reports memory usage");
+        cx.reply.bulk(b"HELP                - this message");
+        return Ok(());
+    }
+    if !args.is(1, "MEMORY") {
+        return Err("ERR unknown subcommand - try `JSON.DEBUG HELP`".into());
+    }
+    let key = reply::required(args, 2, "json.debug")?;
+    let path = path_at(args, 3)?;
+    let document = read(cx, key)?.cloned();
+    let size = |value: &Json| (size_of::<Json>() + value.heap_size(0)) as i64;
+    let Some(document) = document else {
+        match Path::is_legacy_text(path) {
+            true => cx.reply.int(0),
+            false => cx.reply.array(0),
+        }
+        return Ok(());
+    };
+    let values = parse_path(path)?.select(&document)?;
+    if Path::is_legacy_text(path) {
+        cx.reply.int(size(values.first().ok_or(NO_PATH)?));
+    } else {
+        reply_each(cx, &values, |value| Some(size(value)), |reply, size| reply.int(size));
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What the scripts cannot show: effects, and what is copied.
