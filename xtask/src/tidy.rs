@@ -15,7 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cairn-engine", &["cairn-json", "cairn-planted", "cairn-proto"]),
     ("cairn-server", &["cairn-engine", "cairn-planted", "cairn-proto", "cairn-replication", "cairn-storage"]),
     ("cairn-bench", &[]),
-    ("cairn-tests", &["cairn-engine", "cairn-proto", "cairn-replication", "cairn-server", "cairn-storage"]),
+    (
+        "cairn-tests",
+        &["cairn-engine", "cairn-json", "cairn-proto", "cairn-replication", "cairn-server", "cairn-storage"],
+    ),
     ("xtask", &["cairn-planted"]),
 ];
 

@@ -108,24 +108,24 @@ impl Json {
     }
 
     /// Merges `patch` into the value as RFC 7396 has it: fields that are null in the patch go, others are merged, and
-    /// what is no object replaces what was there.
-    pub fn merge(&mut self, patch: &Json) {
+    /// what is no object replaces what was there. What goes is put into `removed`: it may be large.
+    pub fn merge(&mut self, patch: &Json, removed: &mut Vec<Json>) {
         let Json::Object(changes) = patch else {
-            self.clone_from(patch);
+            removed.push(std::mem::replace(self, patch.clone()));
             return;
         };
         if self.as_object().is_none() {
-            *self = Json::Object(Object::new());
+            removed.push(std::mem::replace(self, Json::Object(Object::new())));
         }
         let Json::Object(object) = self else { return };
         for (name, change) in changes.iter() {
             if matches!(change, Json::Null) {
-                object.remove(name);
+                removed.extend(object.remove(name));
             } else if let Some(field) = object.get_mut(name) {
-                field.merge(change);
+                field.merge(change, removed);
             } else {
                 let mut field = Json::Null;
-                field.merge(change);
+                field.merge(change, removed);
                 object.insert(name.clone(), field);
             }
         }
@@ -226,7 +226,7 @@ mod tests {
             ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
         ] {
             let mut value = json(target);
-            value.merge(&json(patch));
+            value.merge(&json(patch), &mut Vec::new());
             assert_eq!(value.to_text(), result, "{target} with {patch}");
         }
     }

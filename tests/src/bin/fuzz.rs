@@ -62,6 +62,18 @@ const TARGETS: &[Target] = &[
         samples: &[&[0; 64], &[1; 64], &[2; 64], cairn_replication::transport::fuzzing::SAMPLE],
     },
     Target {
+        name: "json",
+        run: cairn_json::fuzzing::fuzz_document,
+        tokens: &[b"{\"a\":", b"[", b"]}", b"\"\\u00", b"1e308", b"-0", b"null", b"18446744073709551616"],
+        samples: cairn_json::fuzzing::DOCUMENT_SAMPLES,
+    },
+    Target {
+        name: "jsonpath",
+        run: cairn_json::fuzzing::fuzz_path,
+        tokens: &[b"..", b"[?(", b")]", b"@.a", b"$.b", b"==", b"=~", b"&&", b"||", b"!", b"'a'", b"[-1]", b"[1:2:3]", b"[*]", b" + "],
+        samples: cairn_json::fuzzing::PATH_SAMPLES,
+    },
+    Target {
         name: "rdb",
         run: cairn_engine::rdb::fuzzing::fuzz_rdb,
         tokens: RDB_TOKENS,
@@ -79,6 +91,7 @@ const TARGETS: &[Target] = &[
             b"\x10\x12\x12\x00\x00\x00\x04\x00\x81f\x02\x81v\x02\x81n\x02\x0c\x01\xff",
             b"\x0b\x0e\x02\x00\x00\x00\x03\x00\x00\x00\x01\x00\x02\x00,\x01",
             b"\x02\x01\x01m",
+            b"\x07\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x05\x0b{\"a\":[1,2]}\x00",
             b"\x11\x18\x18\x00\x00\x00\x04\x00\x81b\x02\x84-inf\x05\x81a\x02\x831.5\x04\xff",
             b"\x04\x01\x01f\x01v",
             b"\x05\x01\x01a\x00\x00\x00\x00\x00\x00\xf8?",

@@ -10,6 +10,7 @@ use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Command, Flag, Group, INSERT, Keys, READ_DELETE, UPDATE};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::value::Value;
 
 const NOT_AN_ARRAY: &str = "not an array";
 
@@ -124,7 +125,6 @@ fn arrinsert(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         },
         |value| {
             let array = value.as_array_mut()?;
-            // It can be out of bounds in an array that the path means twice: never, for that has only grown.
             let at = at(array.len())?;
             array.splice(at..at, elements.borrow_mut().take());
             Some(array.len() as i64)
@@ -152,14 +152,15 @@ fn arrtrim(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let path = text(args.at(2))?;
     let start = parse_i64(args.at(3)).ok_or(NOT_INTEGER)?;
     let stop = parse_i64(args.at(4)).ok_or(NOT_INTEGER)?;
+    let mut removed = Vec::new();
     let edited = Edit { key: args.at(1), path, event: "json.arrtrim", innermost_first: true }.run(
         cx,
         |_, value| Ok(value.as_array().is_some()),
         |value| {
             let array = value.as_array_mut()?;
             let kept = kept_range(start, stop, array.len());
-            array.truncate(kept.end);
-            array.drain(..kept.start);
+            removed.extend(array.drain(kept.end..));
+            removed.extend(array.drain(..kept.start));
             Some(array.len() as i64)
         },
         |place, _, _| {
@@ -169,6 +170,7 @@ fn arrtrim(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
                 .collect()
         },
     )?;
+    cx.keys.discard(Value::Json(Json::array(removed)));
     reply_lengths(cx.reply, path, edited)
 }
 

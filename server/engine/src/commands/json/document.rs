@@ -116,26 +116,18 @@ impl Change {
         }
     }
 
-    /// Puts a value there. False if the place is not what it was.
-    fn put(&self, document: &mut Json, value: Json) -> bool {
+    /// Puts a value there; what was there before. `None` if the place is not what it was.
+    fn put(&self, document: &mut Json, value: Json) -> Option<Json> {
         match self {
-            Self::Set(place) => match document.at_mut(place.steps()) {
-                Some(old) => {
-                    *old = value;
-                    true
-                }
-                None => false,
-            },
+            Self::Set(place) => Some(std::mem::replace(document.at_mut(place.steps())?, value)),
             Self::Add(object, field) => {
-                let Some(object) = document.at_mut(object.steps()).and_then(Json::as_object_mut) else {
-                    return false;
-                };
-                let Step::Key(name) = field else { return false };
+                let object = document.at_mut(object.steps())?.as_object_mut()?;
+                let Step::Key(name) = field else { return None };
                 if object.get(name).is_some() {
-                    return false;
+                    return None;
                 }
                 object.insert(name.clone(), value);
-                true
+                Some(Json::Null)
             }
         }
     }
@@ -166,8 +158,9 @@ fn put_all(cx: &mut Context<'_>, key: &[u8], changes: Vec<Change>, value: &Json,
     for (count, change) in changes.into_iter().enumerate() {
         let Some(document) = document_mut(cx, key) else { break };
         let value = if count == 0 { value.clone() } else { value.unshared() };
-        if change.put(document, value) {
+        if let Some(old) = change.put(document, value) {
             done.push(change.place());
+            cx.keys.discard(Value::Json(old));
         }
     }
     if done.is_empty() {
@@ -282,17 +275,20 @@ fn merge(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let places: Vec<Location> = found.into_iter().map(|(place, _)| place).collect();
     let mut growth = Growth::new(source.len(), patch.depth());
     places.iter().try_for_each(|place| growth.check(place.steps().len()))?;
-    let mut merged = Vec::new();
+    let (mut merged, mut removed) = (Vec::new(), Vec::new());
     for (count, place) in places.into_iter().enumerate() {
         // One that an earlier merge has taken away is left out.
         let value = document_mut(cx, key).and_then(|document| document.at_mut(place.steps()));
         if let Some(value) = value {
             match count {
-                0 => value.merge(&patch),
-                _ => value.merge(&patch.unshared()),
+                0 => value.merge(&patch, &mut removed),
+                _ => value.merge(&patch.unshared(), &mut removed),
             }
             merged.push(place);
         }
+    }
+    for value in removed {
+        cx.keys.discard(Value::Json(value));
     }
     if merged.is_empty() {
         cx.reply.null();

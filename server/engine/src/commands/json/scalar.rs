@@ -9,6 +9,7 @@ use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ_UPDATE, UPDATE};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::value::Value;
 
 /// What is there now, as an effect.
 fn as_set(place: &str, value: &Json) -> Vec<Vec<u8>> {
@@ -201,15 +202,17 @@ fn clear(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx,
         |_, value| Ok(value.len().is_some_and(|len| len > 0) || value.is_number() && !is_zero(value)),
         |value| {
-            *value = match value {
+            let cleared = match value {
                 Json::Array(_) => Json::array(Vec::new()),
                 Json::Object(_) => Json::Object(cairn_json::Object::new()),
                 _ => Json::Int(0),
             };
-            Some(())
+            Some(std::mem::replace(value, cleared))
         },
-        |place, value, ()| as_set(place, value),
+        |place, value, _| as_set(place, value),
     )?;
-    cx.reply.int(edited.results.iter().flatten().count() as i64);
+    let old: Vec<Json> = edited.results.into_iter().flatten().collect();
+    cx.reply.int(old.len() as i64);
+    cx.keys.discard(Value::Json(Json::array(old)));
     Ok(())
 }

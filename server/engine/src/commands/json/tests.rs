@@ -1,1 +1,160 @@
-//! What the scripts cannot show: effects, and what is copied.
+//! What the scripts cannot show: what is written down of a change, and what it copies.
+
+use cairn_json::Json;
+use cairn_proto::Resp;
+
+use crate::testing::TestEngine;
+use crate::value::Value;
+
+fn document(server: &TestEngine, key: &str) -> Json {
+    match server.engine.keys.peek(key.as_bytes()) {
+        Some(Value::Json(document)) => document.clone(),
+        other => panic!("{key}: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_written_down_is_the_change_at_its_place() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    for (line, effects) in [
+        (
+            r#"JSON.SET d . {"n":1,"s":"x","b":true,"l":[1,2,3],"m":[{"n":5},{"n":1.5}]} NX"#,
+            &[r#"JSON.SET d $ {"n":1,"s":"x","b":true,"l":[1,2,3],"m":[{"n":5},{"n":1.5}]}"#][..],
+        ),
+        ("JSON.SET d $.new 1", &[r#"JSON.SET d $["new"] 1"#]),
+        ("JSON.SET d $.new 2 XX", &[r#"JSON.SET d $["new"] 2"#]),
+        (
+            "JSON.NUMINCRBY d $..n 0.25",
+            &[
+                r#"JSON.SET d $["n"] 1.25"#,
+                r#"JSON.SET d $["m"][0]["n"] 5.25"#,
+                r#"JSON.SET d $["m"][1]["n"] 1.75"#,
+            ],
+        ),
+        ("JSON.NUMMULTBY d m[?(@.n>5)].n 2", &[r#"JSON.SET d $["m"][0]["n"] 10.5"#]),
+        (r#"JSON.STRAPPEND d $.s "y""#, &[r#"JSON.STRAPPEND d $["s"] "y""#]),
+        ("JSON.TOGGLE d $.b", &[r#"JSON.SET d $["b"] false"#]),
+        ("JSON.ARRAPPEND d ..l 4 5", &[r#"JSON.ARRAPPEND d $["l"] 4 5"#]),
+        ("JSON.ARRINSERT d $.* 0 0", &[r#"JSON.ARRINSERT d $["l"] 0 0"#, r#"JSON.ARRINSERT d $["m"] 0 0"#]),
+        ("JSON.ARRPOP d $.l -2", &[r#"JSON.ARRPOP d $["l"] 4"#]),
+        ("JSON.ARRTRIM d $.l 1 -1", &[r#"JSON.ARRTRIM d $["l"] 1 -1"#]),
+        (
+            r#"JSON.MERGE d $.m[*] {"k":null}"#,
+            &[
+                r#"JSON.MERGE d $["m"][0] {"k":null}"#,
+                r#"JSON.MERGE d $["m"][1] {"k":null}"#,
+                r#"JSON.MERGE d $["m"][2] {"k":null}"#,
+            ],
+        ),
+        ("JSON.CLEAR d $.m", &[r#"JSON.SET d $["m"] []"#]),
+        ("JSON.DEL d $.l[0,1]", &[r#"JSON.DEL d $["l"][1]"#, r#"JSON.DEL d $["l"][0]"#]),
+        ("JSON.MSET d $.n 1 e $ 2", &[r#"JSON.SET d $["n"] 1"#, "JSON.SET e $ 2"]),
+        ("JSON.DEL d $.*", &["DEL d"]),
+        ("JSON.FORGET e", &["DEL e"]),
+    ] {
+        assert_eq!(server.effects_of(a, line), effects, "{line}");
+    }
+}
+
+#[test]
+fn what_changes_nothing_is_not_written_down() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, r#"JSON.SET d $ {"n":1,"e":[],"big":1.7e308,"l":[1,[2]]}"#);
+    server.run(a, "SET s v");
+    let before = document(&server, "d");
+    let dirty = server.engine.shared.effects.dirty();
+    for line in [
+        "JSON.SET d $ 1 NX",
+        "JSON.SET none $ 1 XX",
+        "JSON.SET d $.x.y 1",
+        "JSON.SET d $.e[0] 1",
+        "JSON.SET d $.n {",
+        "JSON.DEL d $.x",
+        "JSON.DEL none",
+        "JSON.NUMINCRBY d $.e 1",
+        "JSON.NUMINCRBY d $.* 1.7e308",
+        "JSON.ARRPOP d $.e",
+        "JSON.ARRPOP d .e",
+        "JSON.ARRINSERT d $..* 2 0",
+        "JSON.ARRAPPEND d $.n 1",
+        "JSON.CLEAR d $.e",
+        "JSON.TOGGLE d $.n",
+        "JSON.MSET d $.n 2 none $.x 1",
+        "JSON.MERGE d $.x.y 1",
+        "JSON.SET s $ 1",
+        "JSON.GET d $..*",
+    ] {
+        assert!(server.effects_of(a, line).is_empty(), "{line}");
+    }
+    assert!(document(&server, "d").shares_with(&before), "nothing was copied either");
+    assert_eq!(server.engine.shared.effects.dirty(), dirty);
+}
+
+#[test]
+fn a_value_that_goes_to_many_places_is_copied_for_each() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, "JSON.SET d $ [0,0,[],[]]");
+    server.run(a, r#"JSON.SET d $[0,1] {"k":[1]}"#);
+    server.run(a, r#"JSON.ARRAPPEND d $[2,3] {"k":[1]}"#);
+    let doc = document(&server, "d");
+    let elements = doc.as_array().expect("an array");
+    assert!(!elements[0].shares_with(&elements[1]));
+    let inner = |at: usize| &elements[at].as_array().expect("an array")[0];
+    assert!(!inner(2).shares_with(inner(3)));
+}
+
+#[test]
+fn what_would_grow_or_nest_without_bound_is_refused() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    let zeros = format!("[{}0]", "0,".repeat(9_999));
+    server.run(a, &format!("JSON.SET d $ {zeros}"));
+    let long = format!("\"{}\"", "x".repeat(60_000));
+    let reply = server.run(a, &format!("JSON.SET d $[*] {long}"));
+    assert!(reply.starts_with("-ERR the value would be put into too many places"), "{reply}");
+    let nested = format!("{}0{}", "[".repeat(100), "]".repeat(100));
+    server.run(a, &format!("JSON.SET e $ {nested}"));
+    let mut place = String::from("$");
+    let mut replies = Vec::new();
+    for _ in 0..6 {
+        place.push_str(&"[0]".repeat(100));
+        replies.push(server.run(a, &format!("JSON.SET e {place} {nested}")));
+    }
+    assert_eq!(replies[3], "+OK\r\n");
+    assert!(replies[4].starts_with("-ERR the document would be nested too deeply"), "{}", replies[4]);
+    assert_eq!(document(&server, "e").depth(), 500);
+    // As deep as it is, it can be dumped, restored, and dropped.
+    assert_eq!(server.run(a, "COPY e f"), ":1\r\n");
+    let bytes = crate::rdb::dump_value(&Value::Json(document(&server, "e")));
+    let config = crate::config::Config::default();
+    let options = crate::rdb::LoadOptions { databases: 1, seed: server.engine.keys.seed(), config: &config };
+    let Ok(Value::Json(back)) = crate::rdb::load_value(&bytes, &options) else { panic!("it is a document") };
+    assert_eq!(back, document(&server, "e"));
+}
+
+#[test]
+fn other_types_commands_meet_a_document_as_a_type_of_its_own() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, r#"JSON.SET d $ {"a":[1,2]}"#);
+    for (line, reply) in [
+        ("TYPE d", "+ReJSON-RL\r\n"),
+        ("OBJECT ENCODING d", "$3\r\nraw\r\n"),
+        ("GET d", "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+        ("LPUSH d 1", "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+        ("SCAN 0 TYPE rejson-rl", "*2\r\n$1\r\n0\r\n*1\r\n$1\r\nd\r\n"),
+        ("SCAN 0 TYPE string", "*2\r\n$1\r\n0\r\n*0\r\n"),
+        ("COPY d e", ":1\r\n"),
+        ("JSON.ARRAPPEND e $.a 3", "*1\r\n:3\r\n"),
+        ("JSON.GET d", "$11\r\n{\"a\":[1,2]}\r\n"),
+        ("RENAME e f", "+OK\r\n"),
+        ("JSON.GET f", "$13\r\n{\"a\":[1,2,3]}\r\n"),
+        ("SET f 1", "+OK\r\n"),
+        ("ACL DRYRUN default JSON.GET d", "+OK\r\n"),
+    ] {
+        assert_eq!(server.run(a, line), reply, "{line}");
+    }
+}

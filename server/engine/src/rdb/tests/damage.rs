@@ -31,6 +31,26 @@ fn errors_say_where_and_what() {
             "at byte 10: it holds data of the module QUFBQUFBQ, and modules are not supported",
         ),
         (
+            b"\x07\x01k\x81\x45\xe2\x52\x38\xdf\x91\x2c\x00\x02\x20",
+            "at byte 12, in key \"k\": it holds a JSON document in encoding 0, 2 and 3 can be read",
+        ),
+        (
+            b"\x07\x01k\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x02\x00",
+            "at byte 21, in key \"k\": the parts of a module's data are not those of its type",
+        ),
+        (
+            b"\x07\x01k\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x05\x02{]\x00",
+            "at byte 25, in key \"k\": a JSON document cannot be parsed: key must be a string at line 1 column 2",
+        ),
+        (
+            b"\x07\x01k\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x05\x03\"\xff\"\x00",
+            "at byte 26, in key \"k\": a document is not UTF-8",
+        ),
+        (
+            b"\x07\x01k\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x05\x01{\x01",
+            "at byte 24, in key \"k\": the parts of a module's data are not those of its type",
+        ),
+        (
             b"\x18\x01k\xfb\xff\xff\xff\xff\xff\xff\xff\x01\x01\x01f\x01v",
             "at byte 24, in key \"k\": the time of a field is out of range",
         ),
@@ -129,6 +149,13 @@ proptest! {
     #[test]
     fn any_payload_is_survived(kind in 0u8..26, body in prop::collection::vec(any::<u8>(), 0..64)) {
         super::super::fuzzing::fuzz_restore(&[&[kind][..], &body].concat());
+    }
+
+    /// Of a document everything is right but its text.
+    #[test]
+    fn any_text_of_a_document_is_survived(text in "[\\[\\]{}\",:a0-9.eE+\\\\-]{0,40}") {
+        let frame = b"\x07\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x05";
+        super::super::fuzzing::fuzz_restore(&[&frame[..], &[text.len() as u8], text.as_bytes(), b"\0"].concat());
     }
 
     /// Frames of packed forms are right, so that the checks behind them are reached.

@@ -1,5 +1,6 @@
 //! Random values of every type come back from their payloads.
 
+use cairn_json::Json;
 use proptest::prelude::*;
 
 use super::*;
@@ -102,6 +103,22 @@ proptest! {
         let payload = dump_value(&value);
         let back = load_value(&payload, &options(&Config::default())).expect("seen above");
         prop_assert_eq!(dump_value(&back), payload);
+    }
+
+    #[test]
+    fn documents(fields in prop::collection::vec((any::<String>(), prop::option::of(any::<f64>()), any::<i64>()), 0..40)) {
+        let fields = fields.into_iter().map(|(name, double, int)| {
+            let double = double.and_then(Json::double).unwrap_or_default();
+            (name.as_str().into(), Json::array(vec![double, Json::Int(int), Json::Str(name.as_str().into())]))
+        });
+        let value = Value::Json(Json::Object(fields.collect()));
+        check(&value, &Config::default())?;
+        let payload = dump_value(&value);
+        prop_assert_eq!(&payload[..11], b"\x07\x81\x45\xe2\x52\x38\xdf\x91\x2c\x03\x05");
+        let Ok(Value::Json(back)) = load_value(&payload, &options(&Config::default())) else {
+            return Err(TestCaseError::fail("it is a document"));
+        };
+        prop_assert_eq!(Value::Json(back).kind(), value.kind());
     }
 
     #[test]
