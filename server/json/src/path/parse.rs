@@ -294,7 +294,6 @@ impl<'a> Parser<'a> {
         let mut negated = false;
         while self.take("!") {
             negated = !negated;
-            // Two of them say something about what is there, too: `!!@.a` is `@.a`.
         }
         let test = self.test()?;
         Ok(if negated { Filter::Not(Box::new(test)) } else { test })
@@ -370,8 +369,8 @@ impl<'a> Parser<'a> {
         let Some(negative) = signed else { return self.term() };
         self.at += 1;
         let Operand::Term(term) = self.term()? else { return Err(self.expected("term")) };
-        let zero = if negative { Term::Int(-1) } else { Term::Int(1) };
-        Ok(Operand::Term(Term::Arithmetic(ArithmeticOp::Multiply, Box::new((zero, term)))))
+        let sign = Term::Int(if negative { -1 } else { 1 });
+        Ok(Operand::Term(Term::Arithmetic(ArithmeticOp::Multiply, Box::new((sign, term)))))
     }
 
     fn term(&mut self) -> Parsed<Operand> {
