@@ -106,6 +106,7 @@ const FAMILIES_IN_BRIEF: &[(&str, &[&str])] = &[
     ("set", &["sadd", "sinterstore", "spop"]),
     ("zset", &["bzmpop", "bzpopmax", "bzpopmin", "zadd", "zrange"]),
     ("geo", &["geosearch"]),
+    ("json", &["json.arrpop", "json.del", "json.get", "json.merge", "json.numincrby", "json.set"]),
     ("stream", &["xadd", "xautoclaim", "xread", "xreadgroup"]),
 ];
 

@@ -145,6 +145,8 @@ mod tests {
         xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|setid xread xreadgroup xsetid xtrim zadd \
         zdiffstore zincrby zinterstore zmpop zpopmax zpopmin zrangestore zrem zremrangebylex zremrangebyrank \
         zremrangebyscore zunionstore \
+        json.arrappend json.arrinsert json.arrpop json.arrtrim json.clear json.del json.forget json.merge json.mset \
+        json.numincrby json.nummultby json.set json.strappend json.toggle \
         migrate pfdebug restore-asking sort swapdb";
 
     /// Reads of what is replicated, none of which waits.
@@ -157,6 +159,7 @@ mod tests {
         xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xrevrange zcard zcount zdiff zinter \
         zintercard zlexcount zmscore zrandmember zrange zrangebylex zrangebyscore zrank zrevrange zrevrangebylex \
         zrevrangebyscore zrevrank zscan zscore zunion \
+        json.arrindex json.arrlen json.debug json.get json.mget json.objkeys json.objlen json.resp json.strlen json.type \
         lcs lolwut sort_ro";
 
     fn client(readonly: bool) -> ClientState {
