@@ -387,6 +387,8 @@ pub(super) static JSON_GET: Command = Command {
 
 /// The longest option: anything longer is a path.
 const OPTION_LEN_MAX: usize = "NOESCAPE".len();
+/// Paths of one JSON.GET at most: each of them may look at the whole document.
+const PATHS_MAX: usize = 1024;
 
 fn get(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let resp3 = is_resp3(cx.reply);
@@ -424,7 +426,10 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if paths.is_empty() {
         paths.push(DEFAULT_PATH);
     }
-    // Not `read`, which would keep hold of the reply as well.
+    if paths.len() > PATHS_MAX {
+        return Err("ERR too many paths".into());
+    }
+    // Not `read`, which would borrow the reply too.
     let Some(document) = cx.keys.get(args.at(1)).map(document_in).transpose()? else {
         cx.reply.null();
         return Ok(());

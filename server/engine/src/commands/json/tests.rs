@@ -115,6 +115,9 @@ fn what_would_grow_or_nest_without_bound_is_refused() {
     let long = format!("\"{}\"", "x".repeat(60_000));
     let reply = server.run(a, &format!("JSON.SET d $[*] {long}"));
     assert!(reply.starts_with("-ERR the value would be put into too many places"), "{reply}");
+    let reply = server.run(a, &format!("JSON.GET d{}", " $[0]".repeat(1025)));
+    assert_eq!(reply, "-ERR too many paths\r\n");
+
     let nested = format!("{}0{}", "[".repeat(100), "]".repeat(100));
     server.run(a, &format!("JSON.SET e $ {nested}"));
     let mut place = String::from("$");
