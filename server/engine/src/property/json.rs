@@ -100,8 +100,13 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
         }
         _ => {
             argv.push(key(rng));
-            if !one_in(rng, 8) {
-                argv.push(path(rng));
+            match name {
+                // Few paths lead to what these change.
+                "JSON.STRAPPEND" | "JSON.TOGGLE" => {
+                    argv.push(pick(rng, &["$..*", "$..*", "$.b", ".b", "$"]).into())
+                }
+                _ if one_in(rng, 8) => {}
+                _ => argv.push(path(rng)),
             }
         }
     }
@@ -110,7 +115,8 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
             argv.push(value(rng));
             argv.extend(pick(rng, &["", "", "", "NX", "XX", "NX XX"]).split_whitespace().map(Vec::from));
         }
-        "JSON.MERGE" | "JSON.STRAPPEND" | "JSON.ARRINDEX" => argv.push(value(rng)),
+        "JSON.STRAPPEND" => argv.push(pick(rng, &["\"x\"", "\"\"", "\"\\n\"", "1"]).into()),
+        "JSON.MERGE" | "JSON.ARRINDEX" => argv.push(value(rng)),
         "JSON.NUMINCRBY" | "JSON.NUMMULTBY" => argv.push(pick(rng, VALUES[..7].as_ref()).into()),
         "JSON.ARRAPPEND" => argv.extend((0..=rng.below(2)).map(|_| value(rng))),
         "JSON.ARRINSERT" => {
