@@ -48,4 +48,4 @@ pub mod snapshot;
 pub mod writer;
 
 /// Names of files that are not finished end with this. Whatever bears it may be removed at a start.
-pub(crate) const TEMPORARY_SUFFIX: &str = ".cairn-tmp";
+pub const TEMPORARY_SUFFIX: &str = ".cairn-tmp";

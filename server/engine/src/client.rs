@@ -87,6 +87,58 @@ pub struct ClientState {
     pub commands: u64,
     /// The journal position of the last write (0: none): what WAITAOF waits for.
     pub written_seq: u64,
+    /// How long the stream for replicas of Redis's kind was after the last write: what WAIT waits for.
+    pub written_offset: u64,
+    /// What it has said of itself as a replica of Redis's kind.
+    pub replica: Option<Box<Replica>>,
+}
+
+/// A client that is a replica of Redis's kind, or is about to become one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replica {
+    /// The port that it says it listens to (0: it has not said).
+    pub port: u16,
+    /// The address at which it says it is reached.
+    pub address: Option<Vec<u8>>,
+    /// It takes a snapshot of unknown length, with a mark at its end.
+    pub takes_mark: bool,
+    /// The newest version of RDB files that it is known to read; 0: nothing is known.
+    pub rdb_version: u16,
+    /// It wants a snapshot and nothing after it.
+    pub only_snapshot: bool,
+    /// What its snapshot is to be without.
+    pub without_data: bool,
+    pub without_functions: bool,
+    /// How far it has come; `None`: it has not asked to be fed.
+    pub stage: Option<FeedStage>,
+    /// By SYNC: it is of the kind that need not acknowledge anything.
+    pub silent: bool,
+    /// So many bytes of the stream it has, as it says itself, and when it last said so.
+    pub acknowledged: u64,
+    pub acknowledged_at_ms: i64,
+    /// Bytes of the stream that the host keeps for it, beside its output.
+    pub waiting_bytes: usize,
+}
+
+/// How far a replica has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FeedStage {
+    /// Its snapshot is still to be made, or on its way to it.
+    Waiting,
+    Sending,
+    /// It hears of effects as they are released.
+    Online,
+}
+
+impl FeedStage {
+    /// As INFO shows it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "wait_bgsave",
+            Self::Sending => "send_bulk",
+            Self::Online => "online",
+        }
+    }
 }
 
 /// Which output limit a client is under, and what CLIENT LIST TYPE and KILL TYPE call it.
@@ -95,6 +147,8 @@ pub enum ClientClass {
     Normal,
     /// Listens to a channel or pattern.
     PubSub,
+    /// Is fed the stream of effects.
+    Replica,
 }
 
 /// Output from `from` on (an offset of the reply stream) may leave once `seq` is released.
@@ -223,7 +277,7 @@ pub enum BlockedOn {
     Penalty,
     /// The host to answer ([`crate::Engine::answer`]).
     Host,
-    /// WAIT and WAITAOF in a cluster: other nodes to have its writes ([`crate::Engine::serve_waits`]).
+    /// WAIT, and WAITAOF in a cluster: others to have its writes ([`crate::Engine::serve_waits`]).
     Replicas(ReplicaWait),
 }
 
@@ -238,6 +292,8 @@ pub struct ReplicaWait {
     pub local: Option<bool>,
     /// An index of the log that the write is not past, once that is known.
     pub index: Option<u64>,
+    /// Of a single node: how long the stream for replicas was after the write.
+    pub offset: u64,
 }
 
 /// Which type of value serves a blocked client.
@@ -259,7 +315,7 @@ pub enum TimeoutReply {
     Integer(i64),
     /// An error, which was counted when it came about.
     Error(&'static str),
-    /// WAIT and WAITAOF in a cluster: how many nodes have the writes by then.
+    /// WAIT, and WAITAOF in a cluster: how many have the writes by then.
     Replicas,
     /// WAITAOF: whether the local log is synced up to `position` by then, and no replica.
     Synced {
@@ -310,16 +366,25 @@ impl ClientState {
             net_output_bytes: 0,
             commands: 0,
             written_seq: 0,
+            written_offset: 0,
+            replica: None,
         }
     }
 
     /// Which limits it is under.
     pub fn class(&self) -> ClientClass {
-        if self.subscriptions.any() || self.listens_elsewhere {
+        if self.is_fed() {
+            ClientClass::Replica
+        } else if self.subscriptions.any() || self.listens_elsewhere {
             ClientClass::PubSub
         } else {
             ClientClass::Normal
         }
+    }
+
+    /// Has it asked to be fed as a replica?
+    pub fn is_fed(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.stage.is_some())
     }
 
     /// Does it come from this machine?

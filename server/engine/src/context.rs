@@ -116,20 +116,42 @@ impl<'a> Context<'a> {
 
     /// Writes down an effect on database `db`.
     pub fn log_in(&mut self, db: usize, argv: &[&[u8]]) {
+        self.keep_in(db, argv);
+        self.shared.effects.tell(db, argv);
+    }
+
+    /// Writes down an effect of which replicas of Redis's kind hear in other words ([`Context::tell_replicas`]), or not at all.
+    pub fn keep(&mut self, argv: &[&[u8]]) {
+        let db = self.keys.selected();
+        self.keep_in(db, argv);
+    }
+
+    fn keep_in(&mut self, db: usize, argv: &[&[u8]]) {
         if self.shared.effects.enabled() {
             let seq = self.shared.effects.open_seq();
-            self.shared.effects.log(db, argv);
+            self.shared.effects.keep(db, argv);
             self.shared.need(seq);
         }
     }
 
+    /// Tells replicas of Redis's kind, and nobody else.
+    pub fn tell_replicas(&mut self, argv: &[&[u8]]) {
+        let db = self.keys.selected();
+        self.shared.effects.tell(db, argv);
+    }
+
     /// Removes the key with all that belongs to it (event `event`, effect `DEL`). False when there was none.
     pub fn delete_key(&mut self, key: &[u8], class: Class, event: &str) -> bool {
+        self.delete_key_as(b"DEL", key, class, event)
+    }
+
+    /// [`Context::delete_key`] with the effect `word`, which is DEL or UNLINK.
+    pub fn delete_key_as(&mut self, word: &[u8], key: &[u8], class: Class, event: &str) -> bool {
         if !self.keys.delete(key) {
             return false;
         }
         self.changed(key, class, event);
-        self.log(&[b"DEL", key]);
+        self.log(&[word, key]);
         true
     }
 

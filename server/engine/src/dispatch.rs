@@ -8,6 +8,7 @@ use crate::args::{Args, OwnedArgs};
 use crate::client::{BlockedOn, ClientState, ReplyMode, TimeoutReply};
 use crate::command::{Entry, Flag, Flags, Group, table};
 use crate::context::{Context, Mode};
+use crate::effects::removal;
 use crate::error::{CommandError, CommandResult};
 use crate::host::LogLevel;
 use crate::keyspace::dirty::DirtyKeys;
@@ -404,7 +405,8 @@ pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
     cx.keys.delete(key);
     // The reply is about to say that the key is gone; `touch_key` makes others' reads wait for that as well.
     cx.touch_key_gone(key);
-    cx.log(&[b"DEL", key]);
+    let word = removal(cx.config().lazyfree_lazy_expire);
+    cx.log(&[word, key]);
     cx.notify(Class::Expired, "expired", key);
     cx.shared.stats.expired_keys += 1;
     true
@@ -424,7 +426,8 @@ pub(crate) fn expire_fields(cx: &mut Context<'_>, key: &[u8], count: usize) -> u
     cx.touch_key_gone(key);
     let gone = match &expired {
         Expired::Key { fields } => {
-            cx.log(&[b"DEL", key]);
+            let word = removal(cx.config().lazyfree_lazy_expire);
+            cx.log(&[word, key]);
             *fields
         }
         Expired::Fields(fields) => {

@@ -10,6 +10,7 @@
 //! unit is applied whole or not at all.
 
 use crate::error::CommandError;
+use crate::feed::{Feed, Piece};
 
 /// A batch is cut at the first unit boundary past this many bytes.
 pub const BATCH_BYTES_TARGET: usize = 1 << 20;
@@ -48,6 +49,8 @@ pub struct Effects {
     whole: usize,
     cut: Vec<Batch>,
     time_ms: i64,
+    /// What replicas of Redis's kind are told.
+    feed: Feed,
     /// Changes since the last snapshot, as `rdb_changes_since_last_save` counts them.
     dirty: u64,
     /// [`UNIT_BYTES_MAX`], but for tests.
@@ -68,14 +71,45 @@ impl Effects {
             whole: 0,
             cut: Vec::new(),
             time_ms: 0,
+            feed: Feed::default(),
             dirty: 0,
             unit_bytes_max: UNIT_BYTES_MAX,
         }
     }
 
-    /// Is anything written down?
+    /// Is anything written down in the journal?
     pub fn enabled(&self) -> bool {
         self.enabled && !self.applying
+    }
+
+    /// Is anything written down at all: in the journal, or for replicas of Redis's kind?
+    pub fn recorded(&self) -> bool {
+        (self.enabled || self.feed.is_on()) && !self.applying
+    }
+
+    /// Are there replicas of Redis's kind to be told of effects?
+    pub fn is_fed(&self) -> bool {
+        self.feed.is_on() && !self.applying
+    }
+
+    /// From here on effects are written for replicas as well, or no more. Between turns.
+    pub fn set_fed(&mut self, on: bool) {
+        self.feed.switch(on);
+    }
+
+    /// The stream goes to one replica more, which knows of no database selected in it.
+    pub fn select_anew(&mut self) {
+        self.feed.select_anew();
+    }
+
+    /// Bytes of the stream for replicas up to here, as Redis's `master_repl_offset`.
+    pub fn fed_offset(&self) -> u64 {
+        self.feed.offset()
+    }
+
+    /// The pieces of the stream since the last call: after [`Effects::take`], which cuts them as it cuts batches.
+    pub fn take_pieces(&mut self, into: &mut Vec<Piece>) {
+        self.feed.take(into);
     }
 
     /// Turns the journal on or off between turns; nothing may be pending.
@@ -94,6 +128,7 @@ impl Effects {
         self.open.clear();
         self.whole = 0;
         self.cut.clear();
+        self.feed.abandon();
     }
 
     pub(crate) fn set_applying(&mut self, applying: bool) {
@@ -137,7 +172,7 @@ impl Effects {
 
     /// Bytes collected that the host has not taken yet.
     pub fn collected_bytes(&self) -> usize {
-        self.open.len() + self.cut.iter().map(|batch| batch.payload.len()).sum::<usize>()
+        self.open.len() + self.cut.iter().map(|batch| batch.payload.len()).sum::<usize>() + self.feed.len()
     }
 
     /// Has the running unit written anything?
@@ -147,7 +182,7 @@ impl Effects {
 
     /// Has the running unit written so much that nothing more may be added?
     pub fn unit_is_full(&self) -> bool {
-        self.open.len() - self.whole > self.unit_bytes_max
+        (self.open.len() - self.whole).max(self.feed.unit_len()) > self.unit_bytes_max
     }
 
     /// Changes since the counter was last taken back.
@@ -167,6 +202,33 @@ impl Effects {
 
     /// Writes one effect down: a canonical command on database `db`.
     pub fn log(&mut self, db: usize, argv: &[&[u8]]) {
+        self.keep(db, argv);
+        self.tell(db, argv);
+    }
+
+    /// Writes one effect down for replicas of Redis's kind alone: in their words, or because it is nothing to be kept.
+    pub fn tell(&mut self, db: usize, argv: &[&[u8]]) {
+        if self.is_fed() {
+            self.feed.add(db, argv);
+        }
+    }
+
+    /// Says something to replicas that changes nothing, between units.
+    pub fn say(&mut self, argv: &[&[u8]]) {
+        if self.is_fed() {
+            self.feed.say(argv);
+        }
+    }
+
+    /// Asks the replicas how far they have come; between units.
+    pub fn ask_replicas(&mut self) {
+        if self.is_fed() {
+            self.feed.ask();
+        }
+    }
+
+    /// Writes one effect down in the journal alone: replicas of Redis's kind hear of it in other words, or not at all.
+    pub fn keep(&mut self, db: usize, argv: &[&[u8]]) {
         if !self.enabled() {
             return;
         }
@@ -184,8 +246,12 @@ impl Effects {
         }
     }
 
-    /// Ends an atomic unit; cuts the batch when it has become large. True when the unit logged anything.
-    pub fn end_unit(&mut self) -> bool {
+    /// Ends an atomic unit; cuts the batch when it has become large. True when the journal gets anything of it. `apart`:
+    /// it was a number of removals that have nothing to do with each other, each of which replicas may see alone.
+    pub fn end_unit(&mut self, apart: bool) -> bool {
+        if self.feed.is_on() {
+            self.feed.end_unit(apart);
+        }
         let logged = self.in_unit();
         self.whole = self.open.len();
         if self.open.len() >= BATCH_BYTES_TARGET {
@@ -200,6 +266,10 @@ impl Effects {
         if !self.open.is_empty() {
             self.cut_batch();
         }
+        if self.feed.is_on() {
+            // What changes nothing comes after the newest batch: perhaps it tells of that.
+            self.feed.cut(self.newest_seq());
+        }
         into.append(&mut self.cut);
     }
 
@@ -211,9 +281,15 @@ impl Effects {
         payload[1..9].copy_from_slice(&self.epoch.to_le_bytes());
         payload[9..17].copy_from_slice(&self.open_seq.to_le_bytes());
         payload[17..25].copy_from_slice(&self.time_ms.to_le_bytes());
+        self.feed.cut(self.open_seq);
         self.cut.push(Batch { seq: self.open_seq, payload });
         self.open_seq += 1;
     }
+}
+
+/// The effect that removes a key: as the `lazyfree-lazy-` directives tell Redis's replicas to go about it.
+pub(crate) fn removal(lazy: bool) -> &'static [u8] {
+    if lazy { b"UNLINK" } else { b"DEL" }
 }
 
 /// What the header of a batch says.
@@ -335,7 +411,7 @@ mod tests {
         effects.set_time(1234);
         effects.log(0, &[b"SET", b"k", b"v"]);
         effects.log(300, &[b"DEL", &[0xff; 200]]);
-        assert!(effects.end_unit());
+        assert!(effects.end_unit(false));
         let mut batches = Vec::new();
         effects.take(&mut batches);
         assert_eq!(batches.len(), 1);
@@ -357,10 +433,10 @@ mod tests {
         effects.log(0, &[b"SET", b"a", &big]);
         effects.log(0, &[b"SET", b"b", &big]);
         assert_eq!(effects.open_seq(), 1);
-        effects.end_unit();
+        effects.end_unit(false);
         assert_eq!(effects.open_seq(), 2);
         effects.log(0, &[b"DEL", b"a"]);
-        effects.end_unit();
+        effects.end_unit(false);
         let mut batches = Vec::new();
         effects.take(&mut batches);
         assert_eq!(batches.iter().map(|b| b.seq).collect::<Vec<_>>(), [1, 2]);
@@ -370,7 +446,7 @@ mod tests {
     fn every_cut_of_a_batch_is_refused_or_shorter() {
         let mut effects = Effects::new(true, 0);
         effects.log(0, &[b"SET", b"key", b"value"]);
-        effects.end_unit();
+        effects.end_unit(false);
         let mut batches = Vec::new();
         effects.take(&mut batches);
         let payload = &batches[0].payload;

@@ -9,7 +9,7 @@ use crate::args::Args;
 use crate::client::{BlockKind, BlockedOn, Client, ClientInfo, ClientState, Slot, TimeoutReply};
 use crate::client_memory::ClientMemory;
 use crate::cluster::SWITCH_MASTER;
-use crate::command::table;
+use crate::command::{Flag, table};
 use crate::commands::server::WAITAOF_WITHOUT_LOG;
 use crate::config::Config;
 use crate::context::{Context, Mode};
@@ -78,6 +78,8 @@ impl Engine {
             blocking: Blocking::default(),
             pause: Pause::default(),
             monitors: Vec::new(),
+            replicas: Vec::new(),
+            fed_bytes: 0,
             touched: Vec::new(),
             stats: Stats::new(),
             slow_log: SlowLog::default(),
@@ -153,6 +155,11 @@ impl Engine {
             cx.client.last_command_at_ms = cx.shared.now_ms;
             let start = dispatch::process(cx);
             dispatch::apply_reply_mode(cx, start);
+            if cx.client.is_fed() && cx.reply.out.end() > start {
+                // A reply would get between the commands that it is fed.
+                cx.reply.out.truncate(start);
+                cx.client.close_now = true;
+            }
         });
         let slept_ms = std::mem::take(&mut self.shared.unit_sleep_us) / 1000;
         if slept_ms > 0 {
@@ -416,6 +423,16 @@ impl Engine {
         self.shared.effects.take(into);
     }
 
+    /// Begins the stream for replicas of Redis's kind, or ends it. Between turns. A stream has a name of its own: replicas
+    /// of replicas must not take it for the one before, which knew less.
+    pub fn feed(&mut self, on: bool) {
+        assert!(self.shared.effects.is_settled(), "a stream begins between batches");
+        self.shared.effects.set_fed(on);
+        if on {
+            self.shared.replication_id = replication_id(&self.shared.rng);
+        }
+    }
+
     /// Everything up to `seq` is released: replies that waited for it may leave.
     pub fn set_released(&mut self, seq: u64) {
         self.shared.released = self.shared.released.max(seq);
@@ -675,6 +692,7 @@ impl Engine {
     ) {
         let mut client = self.shared.clients[slot].take().expect("a client's command runs alone");
         let from = client.reply.out.end();
+        let told = self.shared.effects.fed_offset();
         self.shared.hold = 0;
         self.keys.select(client.state.db);
         self.keys.no_touch = client.state.no_touch;
@@ -694,12 +712,17 @@ impl Engine {
         };
         f(&mut cx);
         cx.send_invalidations(Place::AfterReply);
+        // A command that reads has only removed what it found expired.
+        let apart = cx.command.flags.has(Flag::ReadOnly);
         self.keys.no_touch = false;
         self.shared.expiry_held = false;
         self.keys.show_hidden();
         let seq = self.shared.effects.open_seq();
-        if self.shared.effects.end_unit() {
+        if self.shared.effects.end_unit(apart) {
             client.state.written_seq = seq;
+        }
+        if self.shared.effects.fed_offset() > told {
+            client.state.written_offset = self.shared.effects.fed_offset();
         }
         self.shared.settle_deliveries(host);
         if !self.shared.pushes.out.is_empty() {
@@ -744,7 +767,7 @@ impl Engine {
         f(&mut cx);
         cx.send_invalidations(Place::AfterReply);
         reply.out.clear();
-        self.shared.effects.end_unit();
+        self.shared.effects.end_unit(true);
         self.shared.settle_deliveries(host);
     }
 }

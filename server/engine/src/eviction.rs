@@ -12,6 +12,7 @@
 
 use crate::config::MaxmemoryPolicy;
 use crate::context::Context;
+use crate::effects::removal;
 use crate::keyspace::ELEMENT_SAMPLES;
 use crate::latency::Event;
 use crate::notify::Class;
@@ -63,7 +64,8 @@ fn is_full(cx: &Context<'_>) -> bool {
     let used = cx.host.used_memory();
     let limit = usize::try_from(cx.shared.config.maxmemory).unwrap_or(usize::MAX);
     // The rest takes a little time to find out, and nobody is nearly full all the time.
-    used > limit && used.saturating_sub(cx.keys.passing_bytes() + cx.shared.effects.collected_bytes()) > limit
+    let passing = || cx.keys.passing_bytes() + cx.shared.effects.collected_bytes() + cx.shared.fed_bytes;
+    used > limit && used.saturating_sub(passing()) > limit
 }
 
 fn pick(cx: &mut Context<'_>) -> Option<(usize, Box<[u8]>)> {
@@ -83,7 +85,8 @@ fn evict(cx: &mut Context<'_>, key: &[u8]) {
     let db = cx.keys.selected();
     cx.touch_key_gone(key);
     // Not `cx.log`: the running command's reply does not depend on it.
-    cx.shared.effects.log(db, &[b"DEL", key]);
+    let word = removal(cx.config().lazyfree_lazy_eviction);
+    cx.shared.effects.log(db, &[word, key]);
     cx.notify(Class::Evicted, "evicted", key);
     cx.shared.stats.evicted_keys += 1;
 }

@@ -77,6 +77,8 @@ pub enum Request {
     WaitSynced { client: Slot, position: u64 },
     /// Something for the cluster to do; the client waits for [`crate::Engine::answer`].
     Cluster { client: Slot, request: ClusterRequest },
+    /// SYNC, PSYNC: the client is to be fed as a replica of Redis's kind; see [`crate::client::Replica`].
+    Feed { client: Slot },
     /// DEBUG SLEEP: stop everything for so long.
     Sleep { microseconds: u64 },
     /// Stop the process at once, as a crash would (DEBUG SEGFAULT, PANIC …).

@@ -41,6 +41,7 @@ mod engine_tests;
 pub mod error;
 pub mod eviction;
 mod expire;
+pub mod feed;
 pub mod glob;
 pub mod host;
 pub mod keyspace;

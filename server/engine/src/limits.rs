@@ -40,7 +40,7 @@ impl Client {
 
     /// Bytes of unread replies, as the limits count them.
     pub fn unread_bytes(&self) -> usize {
-        unread_bytes(&self.reply)
+        unread_bytes(&self.reply) + self.state.replica.as_ref().map_or(0, |replica| replica.waiting_bytes)
     }
 
     fn judge_output(&self, config: &Config, now_ms: i64) -> Verdict {
@@ -48,6 +48,7 @@ impl Client {
         let OutputBufferLimit { hard, soft, soft_seconds } = match self.state.class() {
             ClientClass::Normal => limits.normal,
             ClientClass::PubSub => limits.pubsub,
+            ClientClass::Replica => limits.replica,
         };
         let unread = self.unread_bytes() as u64;
         if unread == 0 || self.state.close_now {

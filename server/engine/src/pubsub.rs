@@ -168,6 +168,7 @@ impl Shared {
         self.forget_subscriptions(client);
         self.forget_watches(client);
         self.forget_monitor(client);
+        self.forget_replica(client);
         self.tracking.disable(client);
         self.over_soft_limit.remove(&client.slot);
         self.client_memory.remove(client);
@@ -187,6 +188,14 @@ impl Shared {
         if std::mem::take(&mut client.monitor) {
             let slot = client.slot;
             self.monitors.retain(|&monitor| monitor != slot);
+        }
+    }
+
+    /// A replica is fed no more.
+    fn forget_replica(&mut self, client: &mut ClientState) {
+        if client.replica.take().is_some_and(|replica| replica.stage.is_some()) {
+            let slot = client.slot;
+            self.replicas.retain(|&replica| replica != slot);
         }
     }
 

@@ -46,6 +46,10 @@ pub struct Shared {
     pub blocking: Blocking,
     pub pause: Pause,
     pub monitors: Vec<Slot>,
+    /// Clients that are fed as replicas of Redis's kind, or wait to be, in the order in which they came.
+    pub replicas: Vec<Slot>,
+    /// Bytes that the host holds for them: eviction does not count what goes away by itself, and would make more of it.
+    pub fed_bytes: usize,
     /// Clients with output or a state change that the host has not seen yet.
     pub touched: Vec<Slot>,
     pub stats: Stats,
@@ -162,6 +166,9 @@ pub struct Stats {
     pub expired_fields: u64,
     pub evicted_keys: u64,
     pub evicted_clients: u64,
+    /// Replicas that began to be fed, and how many of them had hoped to go on where they were.
+    pub full_syncs: u64,
+    pub refused_partial_syncs: u64,
     pub total_error_replies: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,

@@ -1,4 +1,7 @@
-//! WAIT and WAITAOF in a cluster: which nodes have a client's writes on their disks.
+//! WAIT, and WAITAOF in a cluster: who has a client's writes.
+//!
+//! A single node asks its replicas of Redis's kind, who say how much of the stream they have. In a cluster it is the nodes
+//! that have the writes on their disks.
 //!
 //! The engine knows its writes by their journal positions, the cluster by indices of the log. What joins them is the
 //! host's picture: it says which batch was the last one applied, and at which index. So the first picture that is not
@@ -7,7 +10,7 @@
 
 use cairn_proto::ReplyWriter;
 
-use crate::client::{BlockedOn, ReplicaWait, Slot};
+use crate::client::{BlockedOn, FeedStage, ReplicaWait, Slot};
 use crate::cluster::ClusterView;
 use crate::host::Host;
 use crate::shared::Shared;
@@ -37,7 +40,10 @@ impl Progress {
 impl Shared {
     /// How far the writes that are waited for have come; keeps the index that they are not past.
     pub(crate) fn progress(&self, host: &dyn Host, wait: &mut ReplicaWait) -> Progress {
-        let replicas = host.cluster().map_or(0, |view| self.replicas_with(&view, wait));
+        let replicas = match host.cluster() {
+            Some(view) => self.replicas_with(&view, wait),
+            None => self.fed_with(wait.offset),
+        };
         // The disk's progress is an index as well, which no position can be compared with.
         let synced = wait.local.is_some() && wait.index.is_some_and(|index| host.facts().log_synced >= index);
         Progress { replicas, synced }
@@ -48,6 +54,15 @@ impl Shared {
             wait.index = Some(if wait.position == 0 { 0 } else { view.raft.applied });
         }
         wait.index.map_or(0, |index| view.others_with(index))
+    }
+
+    /// How many replicas of Redis's kind have so much of the stream.
+    fn fed_with(&self, offset: u64) -> usize {
+        let has = |slot: Slot| {
+            let replica = self.clients.get(slot)?.as_ref()?.state.replica.as_ref()?;
+            Some(replica.stage == Some(FeedStage::Online) && replica.acknowledged >= offset)
+        };
+        self.replicas.iter().filter(|&&slot| has(slot) == Some(true)).count()
     }
 
     /// What a client waits for, if it waits for other nodes, and how far that has come.

@@ -160,6 +160,7 @@ impl Executor {
     /// Rule 3: whoever could have been told something that never was is sent away, and the state is what was committed.
     pub(super) fn lose(&mut self, term: u64, cause: &str, unreleased: bool) {
         tracing::warn!(term, cause, unreleased, "this node leads no longer");
+        self.end_feeds();
         self.engine.release_clients();
         if !planted!(SnapshotNotCancelled) {
             self.snapshots.cancel();

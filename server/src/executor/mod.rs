@@ -16,12 +16,14 @@
 //! session.rs      what the two nodes say to each other, and the leader's end of it
 //! attend.rs       other clients while a script runs for long
 //! lead.rs         a cluster's node: leading and following
+//! feed            replicas of Redis's kind
 //! requests.rs     what commands ask of the server: snapshots, shutdown, configuration
 //! ```
 
 mod attend;
 mod connection;
 mod door;
+mod feed;
 mod forward;
 mod lead;
 mod requests;
@@ -53,6 +55,7 @@ use crate::host::{ServerHost, Shared};
 use crate::journal::Journal;
 use crate::snapshots::Snapshots;
 use connection::Connection;
+use feed::Feeds;
 use lead::Cluster;
 use route::Forwarding;
 pub use stream::{Accept, Accepted, Io, Listener, Stream};
@@ -157,6 +160,7 @@ pub struct Executor {
     snapshot_begun_at_bytes: u64,
     figures: Traffic,
     forwarding: Forwarding,
+    feeds: Feeds,
 }
 
 /// Counters of bytes, and their rates.
@@ -228,6 +232,7 @@ impl Executor {
             snapshot_begun_at_bytes: 0,
             figures: Traffic::default(),
             forwarding: Forwarding::default(),
+            feeds: Feeds::default(),
         }
     }
 

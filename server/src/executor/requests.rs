@@ -134,6 +134,7 @@ impl Executor {
                     }
                 }
                 Request::Cluster { client, request } => self.cluster_request(client, request),
+                Request::Feed { client } => self.begin_feed(client),
                 Request::Sleep { microseconds } => std::thread::sleep(Duration::from_micros(microseconds)),
                 Request::Crash => crate::process::abort(),
             }

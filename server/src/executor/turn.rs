@@ -149,7 +149,9 @@ impl Executor {
         }
         self.observe_journal();
         self.flush_upstreams();
+        self.feed_replicas();
         self.flush_all();
+        self.feed_on();
         self.poll_hand_over();
         if let Some(trash) = self.engine.take_trash() {
             // Without the other thread the values are dropped here, which is only slower.
@@ -164,7 +166,14 @@ impl Executor {
 
     /// Gives the turn's effects to the journal.
     pub(super) fn append(&mut self) {
+        let fed = self.engine.shared.effects.is_fed();
+        if fed {
+            self.feeds.ping(&mut self.engine);
+        }
         self.engine.take_batches(&mut self.batches);
+        if fed {
+            self.feeds.collect(&mut self.engine);
+        }
         if let Some(journal) = &mut self.journal {
             for batch in self.batches.drain(..) {
                 journal.append(batch);
@@ -700,6 +709,7 @@ impl Executor {
         self.note_slow_sync(syncs);
         if self.cron_count.is_multiple_of(hz) {
             self.every_second();
+            self.look_after_replicas();
         }
         // A listener that failed for want of file descriptors is looked at again.
         for (_, token, _) in &self.listeners {
@@ -734,6 +744,7 @@ impl Executor {
                 && client.state.blocked.is_none()
                 && !client.state.subscriptions.any()
                 && !client.state.monitor
+                && !client.state.is_fed()
                 && !may_rest;
             if idle {
                 self.close(slot);

@@ -98,7 +98,7 @@ fn batch(epoch: u64, seq: u64) -> Batch {
     let mut effects = Effects::new(true, seq - 1);
     effects.set_epoch(epoch);
     effects.log(0, &[b"SET", b"k", b"v"]);
-    effects.end_unit();
+    effects.end_unit(false);
     let mut batches = Vec::new();
     effects.take(&mut batches);
     batches.remove(0)

@@ -373,7 +373,7 @@ impl Context<'_> {
         Ok(if self.shared.acl.begin_replication() { Changed::All } else { Changed::Some })
     }
 
-    /// Writes down that the users of these names have changed or are gone.
+    /// Writes down that the users of these names have changed or are gone. Redis's replicas have users of their own.
     pub(crate) fn log_users(&mut self, changed: Changed, names: &[&[u8]]) {
         match changed {
             Changed::Nothing => return,
@@ -381,7 +381,7 @@ impl Context<'_> {
                 let lines: Vec<String> = self.shared.acl.users().map(text::encode).collect();
                 let mut effect: Vec<&[u8]> = vec![b"ACL", b"LOAD"];
                 effect.extend(lines.iter().map(String::as_bytes));
-                self.log(&effect);
+                self.keep(&effect);
             }
             Changed::Some => {
                 for &name in names {
@@ -389,9 +389,9 @@ impl Context<'_> {
                         Some(rules) => {
                             let mut effect: Vec<&[u8]> = vec![b"ACL", b"SETUSER", name, b"reset"];
                             effect.extend(rules.iter().map(Vec::as_slice));
-                            self.log(&effect);
+                            self.keep(&effect);
                         }
-                        None => self.log(&[b"ACL", b"DELUSER", name]),
+                        None => self.keep(&[b"ACL", b"DELUSER", name]),
                     }
                 }
             }

@@ -183,6 +183,8 @@ static PUBLISH: Command = Command {
 
 fn publish(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let receivers = cx.publish(args.at(1), args.at(2));
+    // Those who listen at replicas hear it as well.
+    cx.tell_replicas(args.as_slice());
     cx.reply.int(receivers as i64);
     Ok(())
 }
@@ -203,6 +205,7 @@ static SPUBLISH: Command = Command {
 
 fn spublish(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let receivers = cx.publish_to_shard(args.at(1), args.at(2));
+    cx.tell_replicas(args.as_slice());
     cx.reply.int(receivers as i64);
     Ok(())
 }

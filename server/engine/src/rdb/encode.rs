@@ -2,7 +2,7 @@
 
 use cairn_json::Json;
 
-use super::format::{ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, kind, module, node};
+use super::format::{ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, VERSION, kind, module, node};
 use super::writer::Writer;
 use crate::ds::Listpack;
 use crate::ds::listpack::Item;
@@ -12,12 +12,13 @@ use crate::types::stream::{Group, StreamId};
 use crate::types::{Hash, List, Set, Str, Stream, Zset};
 use crate::value::Value;
 
-/// The type under which the value is written, which follows from its encoding.
-pub fn kind_of(value: &Value) -> u8 {
+/// The type under which the value is written in this version, which follows from its encoding.
+pub fn kind_of(value: &Value, version: u16) -> u8 {
+    let old = version < VERSION;
     match value {
         Value::Str(_) => kind::STRING,
         Value::Set(set) if set.as_intset().is_some() => kind::SET_INTSET,
-        Value::Set(set) if set.as_listpack().is_some() => kind::SET_LISTPACK,
+        Value::Set(set) if set.as_listpack().is_some() && !old => kind::SET_LISTPACK,
         Value::Set(_) => kind::SET,
         Value::Hash(hash) if hash.has_times() => match hash.as_listpack() {
             Some(_) => kind::HASH_LISTPACK_TIMES,
@@ -27,6 +28,7 @@ pub fn kind_of(value: &Value) -> u8 {
         Value::Hash(_) => kind::HASH,
         Value::Zset(zset) if zset.as_listpack().is_some() => kind::ZSET_LISTPACK,
         Value::Zset(_) => kind::ZSET_2,
+        Value::Stream(_) if old => kind::STREAM_LISTPACKS_2,
         Value::Stream(_) => kind::STREAM_LISTPACKS_3,
         Value::List(_) => kind::LIST_QUICKLIST_2,
         Value::Json(_) => kind::MODULE_2,
@@ -67,7 +69,7 @@ fn put_set(writer: &mut Writer<'_>, set: &Set) {
     if let Some(ints) = set.as_intset() {
         return writer.string(ints.bytes());
     }
-    if let Some(pack) = set.as_listpack() {
+    if let Some(pack) = set.as_listpack().filter(|_| writer.version() >= VERSION) {
         return writer.string(pack.bytes());
     }
     writer.len(set.len());
@@ -164,7 +166,9 @@ fn put_group(writer: &mut Writer<'_>, group: &Group) {
     for consumer in group.consumers() {
         writer.string(&consumer.name);
         writer.i64_le(consumer.seen_at_ms);
-        writer.i64_le(consumer.active_at_ms.unwrap_or(NEVER_ACTIVE));
+        if writer.version() >= VERSION {
+            writer.i64_le(consumer.active_at_ms.unwrap_or(NEVER_ACTIVE));
+        }
         writer.len(consumer.pending().len());
         for (id, ()) in consumer.pending() {
             writer.raw(&raw_id(*id));

@@ -2,6 +2,8 @@
 
 /// The version that we write: Redis 7.2's.
 pub const VERSION: u16 = 11;
+/// The oldest version that we write, for whoever reads no newer one: Redis 7.0's.
+pub const VERSION_OLDEST: u16 = 10;
 /// The version that we write where there are fields that expire: Redis 7.4's.
 pub const VERSION_FIELD_TIMES: u16 = 12;
 /// The versions that we read: all of Redis's up to 7.4's.

@@ -20,7 +20,7 @@
 //! | `writer`       | lengths and strings out, with the running checksum                             |
 //! | `lzf`, `crc64` | compression, checksum                                                          |
 //!
-//! We write version 11 with the types that Redis 7.2 writes; small collections go out as the very bytes that they
+//! We write version 11 with the types that Redis 7.2 writes, version 10 for replicas of Redis 7.0; small collections go out as the very bytes that they
 //! are in memory. Only where fields of hashes expire it is version 12, and those hashes have types of Redis 7.4. We
 //! read every version up to 12. A JSON document is one string, in the form of the module that Redis has for it; other
 //! modules' data we do not have and refuse clearly. Everything that comes in is checked in depth before it is used, as Redis does with
@@ -46,9 +46,10 @@ mod tests;
 mod writer;
 
 pub use error::{LoadError, Problem, RestoreError};
+pub use format::{VERSION, VERSION_OLDEST};
 pub use libraries::{LibrariesError, dump_libraries, read_libraries};
 pub use load::{LoadOptions, Loaded, load, load_value};
-pub use save::{dump_value, save, save_with};
+pub use save::{dump_portable, dump_value, save, save_for_replica, save_with};
 
 /// What a file says about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

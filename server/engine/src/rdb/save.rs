@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::encode::{kind_of, put_value};
-use super::format::{MAGIC, VERSION, VERSION_FIELD_TIMES, opcode};
+use super::format::{MAGIC, VERSION, VERSION_FIELD_TIMES, VERSION_OLDEST, opcode};
 use super::writer::Writer;
 use super::{AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64, libraries};
 use crate::keyspace::evict::UsagePolicy;
@@ -31,10 +31,35 @@ pub fn save_with(
     each_key: &mut dyn FnMut(u64),
     last: impl FnOnce() -> io::Result<Vec<(&'static str, String)>>,
 ) -> io::Result<()> {
-    let mut writer = Writer::to_sink(out, compress);
+    save_in(snapshot, aux, compress, out, VERSION, last)
+}
+
+/// Writes the snapshot for a replica of Redis's kind that reads files of `version` and older ([`VERSION`] at the most,
+/// [`VERSION_OLDEST`] at the least): nothing that is only Cairn's is in it. Where fields of hashes expire there is no such
+/// old file: it is of the version that has them.
+pub fn save_for_replica(
+    mut snapshot: Snapshot,
+    version: u16,
+    compress: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    snapshot.users = None;
+    let version = version.clamp(VERSION_OLDEST, VERSION);
+    save_in(snapshot, &Aux::default(), compress, out, version, || Ok(Vec::new()))
+}
+
+fn save_in(
+    snapshot: Snapshot,
+    aux: &Aux,
+    compress: bool,
+    out: &mut dyn Write,
+    version: u16,
+    last: impl FnOnce() -> io::Result<Vec<(&'static str, String)>>,
+) -> io::Result<()> {
+    let mut writer = Writer::to_sink(out, compress).in_version(version);
     writer.raw(MAGIC);
     let has_times = snapshot.dbs.iter().any(|db| !db.field_expiries.is_empty());
-    let version = if has_times { VERSION_FIELD_TIMES } else { VERSION };
+    let version = if has_times { VERSION_FIELD_TIMES } else { version };
     writer.raw(format!("{version:04}").as_bytes());
     put_aux(&mut writer, aux, &snapshot);
     libraries::put(&mut writer, &snapshot.libraries);
@@ -56,10 +81,19 @@ pub fn save_with(
 
 /// DUMP's payload: type, value, version, checksum.
 pub fn dump_value(value: &Value) -> Vec<u8> {
-    let mut writer = Writer::in_memory(true);
-    writer.byte(kind_of(value));
+    dump_in(value, VERSION)
+}
+
+/// The same for the oldest reader there is, if it can have such a value at all.
+pub fn dump_portable(value: &Value) -> Vec<u8> {
+    dump_in(value, VERSION_OLDEST)
+}
+
+fn dump_in(value: &Value, version: u16) -> Vec<u8> {
+    let mut writer = Writer::in_memory(true).in_version(version);
+    writer.byte(kind_of(value, version));
     put_value(&mut writer, value);
-    with_footer(writer.into_vec(), if value.has_times() { VERSION_FIELD_TIMES } else { VERSION })
+    with_footer(writer.into_vec(), if value.has_times() { VERSION_FIELD_TIMES } else { version })
 }
 
 /// Type and value, made a payload of this version.
@@ -118,7 +152,7 @@ fn put_db(writer: &mut Writer<'_>, index: usize, db: Db, usage: &UsagePolicy, ke
             writer.byte(opcode::FREQ);
             writer.byte(usage.decayed(entry.usage()) as u8);
         }
-        writer.byte(kind_of(&entry.value));
+        writer.byte(kind_of(&entry.value, writer.version()));
         writer.string(&entry.key);
         put_value(writer, &entry.value);
         key_done();

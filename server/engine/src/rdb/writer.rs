@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::crc64;
-use super::format::len;
+use super::format::{VERSION, len};
 use super::lzf::Compressor;
 use crate::args::parse_i64;
 
@@ -22,6 +22,8 @@ pub struct Writer<'a> {
     buf: Vec<u8>,
     crc: u64,
     compress: bool,
+    /// The version of the format that values are written in.
+    version: u16,
     /// Made for the first string that is long enough.
     lzf: Option<Compressor>,
     packed: Vec<u8>,
@@ -40,7 +42,26 @@ impl<'a> Writer<'a> {
 
     /// Gathers everything; see [`Writer::into_vec`].
     pub fn in_memory(compress: bool) -> Self {
-        Self { sink: None, buf: Vec::new(), crc: 0, compress, lzf: None, packed: Vec::new(), failed: None }
+        Self {
+            sink: None,
+            buf: Vec::new(),
+            crc: 0,
+            compress,
+            version: VERSION,
+            lzf: None,
+            packed: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Values are written as this version has them, one that we can write.
+    pub fn in_version(self, version: u16) -> Self {
+        Self { version, ..self }
+    }
+
+    /// The version of the format that values are written in.
+    pub fn version(&self) -> u16 {
+        self.version
     }
 
     /// Did the sink fail? Then there is no use in writing on.

@@ -167,7 +167,7 @@ fn pfmerge(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 
 /// Logs the change of a sketch that had the form `before`: `argv` when that does the same everywhere.
 fn log_sketch(cx: &mut Context<'_>, key: &[u8], before: Option<Form>, argv: &[&[u8]]) {
-    if !cx.shared.effects.enabled() {
+    if !cx.shared.effects.recorded() {
         return;
     }
     let Some(Value::Str(string)) = cx.keys.peek(key).cloned() else { return };

@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::command::{COMMAND, Category, Command, Flag, Group, Keys, OVERWRITE, READ};
 use crate::context::Context;
+use crate::effects::removal;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
 use crate::rdb::{self, LoadOptions};
@@ -119,7 +120,8 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if expire_at_ms.is_some_and(|at_ms| at_ms <= cx.now_ms()) && !cx.mode.applying {
         // Its time is up before it has begun: all that can be seen is that the old value has gone.
         cx.keys.discard(value);
-        cx.delete_key(key, Class::Generic, "del");
+        let word = removal(cx.config().lazyfree_lazy_server_del);
+        cx.delete_key_as(word, key, Class::Generic, "del");
         return Ok(());
     }
     cx.keys.delete(key);
@@ -138,7 +140,14 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     } else if let Some(frequency) = options.frequency {
         effect.extend([b"FREQ".as_slice(), usage.format(frequency).as_bytes()]);
     }
-    cx.log(&effect);
+    cx.keep(&effect);
+    if cx.shared.effects.is_fed() {
+        // Redis 7.0 takes no payload of a later one.
+        let value = cx.keys.peek(key).expect("restored above");
+        let portable = rdb::dump_portable(value);
+        effect[3] = &portable;
+        cx.tell_replicas(&effect);
+    }
     Ok(())
 }
 

@@ -3,13 +3,15 @@
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Keys, READ, UPDATE};
 use crate::context::Context;
+use crate::effects::removal;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
 
 /// Gives an existing key a time to live, an absolute time in Unix milliseconds; one that has passed removes the key.
 pub(in crate::commands) fn expire_at(cx: &mut Context<'_>, key: &[u8], at_ms: i64) {
     if at_ms <= cx.now_ms() && !cx.mode.applying {
-        cx.delete_key(key, Class::Generic, "del");
+        let word = removal(cx.config().lazyfree_lazy_expire);
+        cx.delete_key_as(word, key, Class::Generic, "del");
         return;
     }
     cx.keys.set_expire(key, at_ms);

@@ -1,4 +1,4 @@
-//! What Redis has and Cairn does in another way: replication between servers by hand, moving keys between servers,
+//! What Redis has and Cairn does in another way: following another server by hand, moving keys between servers,
 //! modules. Each of these commands says what to use instead.
 
 use crate::args::Args;
@@ -9,10 +9,6 @@ use crate::error::{CommandError, CommandResult};
 
 const NO_MODULES: CommandError = CommandError::new(
     "ERR modules cannot be loaded into this server: use scripts (EVAL) or functions (FUNCTION LOAD) instead",
-);
-const NO_STREAM: CommandError = CommandError::new(
-    "ERR this server feeds no Redis replicas: make it a node of a cluster (CLUSTER MEET) to have copies, or read a \
-     snapshot (BGSAVE)",
 );
 const NO_REPLICAOF: CommandError = CommandError::new(
     "ERR this server cannot follow another by hand: start it as a node of a cluster and join it with CLUSTER MEET",
@@ -131,35 +127,6 @@ fn replicaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
 }
 
-/// What Redis's replicas say to their master.
-const OF_REPLICAS: Command = Command {
-    group: Group::Server,
-    flags: &[Flag::Admin, Flag::NoScript, Flag::NoMulti, Flag::NoAsyncLoading],
-    run: |_, _| Err(NO_STREAM),
-    ..COMMAND
-};
-
-pub(super) static SYNC: Command =
-    Command { name: "sync", arity: 1, summary: "Is refused: Redis's replicas are not fed.", ..OF_REPLICAS };
-
-pub(super) static PSYNC: Command = Command {
-    name: "psync",
-    arity: -3,
-    since: "2.8.0",
-    summary: "Is refused: Redis's replicas are not fed.",
-    syntax: "replicationid:string offset:integer",
-    ..OF_REPLICAS
-};
-
-pub(super) static REPLCONF: Command = Command {
-    name: "replconf",
-    arity: -1,
-    since: "3.0.0",
-    flags: &[Flag::Admin, Flag::NoScript, Flag::Loading, Flag::Stale, Flag::AllowBusy],
-    summary: "Is refused: Redis's replicas are not fed.",
-    ..OF_REPLICAS
-};
-
 pub(super) static MIGRATE: Command = Command {
     name: "migrate",
     arity: -6,
@@ -244,9 +211,6 @@ mod tests {
             ("MODULE LOADEX /a.so", "FUNCTION LOAD"),
             ("REPLICAOF 127.0.0.1 6379", "CLUSTER MEET"),
             ("SLAVEOF 127.0.0.1 6379", "CLUSTER MEET"),
-            ("SYNC", "CLUSTER MEET"),
-            ("PSYNC ? -1", "CLUSTER MEET"),
-            ("REPLCONF listening-port 1", "CLUSTER MEET"),
             ("MIGRATE h 1 k 0 10", "RESTORE"),
         ] {
             let reply = server.run(a, line);

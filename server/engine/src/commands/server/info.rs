@@ -171,7 +171,7 @@ fn clients(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
         + usize::from(!cx.client.watched.is_empty());
     let input = others().map(|client| client.state.query_buffer).chain([cx.client.query_buffer]).max();
     let output = others().map(|client| client.reply.out.len()).chain([cx.reply.out.len()]).max();
-    text.field("connected_clients", cx.shared.clients.len());
+    text.field("connected_clients", cx.shared.clients.len() - cx.shared.replicas.len());
     text.field("cluster_connections", 0);
     text.field("maxclients", cx.config().maxclients);
     text.field("client_recent_max_input_buffer", input.unwrap_or(0));
@@ -339,7 +339,9 @@ fn stats(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.ratio("instantaneous_input_repl_kbps", 0.0);
     text.ratio("instantaneous_output_repl_kbps", 0.0);
     text.field("rejected_connections", facts.rejected_connections);
-    text.constants(&["sync_full", "sync_partial_ok", "sync_partial_err"], 0);
+    text.field("sync_full", stats.full_syncs);
+    text.constants(&["sync_partial_ok"], 0);
+    text.field("sync_partial_err", stats.refused_partial_syncs);
     text.field("expired_subkeys", stats.expired_fields);
     text.field("expired_keys", stats.expired_keys);
     text.ratio("expired_stale_perc", 0.0);

@@ -4,7 +4,7 @@
 //! - `replication`: ROLE, and what INFO says of other nodes. `wait`: WAIT and WAITAOF.
 //! - `persistence`: SAVE, SHUTDOWN and the like. `debug`: DEBUG.
 //! - `slowlog`, `latency` and `monitor`: what commands ran, and for how long; `secrets` keeps passwords out of them.
-//! - `elsewhere`: what Redis has and Cairn does another way. `lolwut`: a picture.
+//! - `replica`: replicas of Redis's kind. `elsewhere`: what Redis has and Cairn does another way. `lolwut`: a picture.
 //! - Here: what is too small for a file.
 
 mod catalogue;
@@ -16,6 +16,7 @@ mod latency;
 mod lolwut;
 pub(crate) mod monitor;
 mod persistence;
+mod replica;
 pub(super) mod replication;
 mod secrets;
 pub(crate) mod slowlog;
@@ -48,8 +49,8 @@ pub(super) const COMMANDS: &[&Command] = &[
     &elsewhere::MIGRATE,
     &elsewhere::MODULE,
     &monitor::MONITOR,
-    &elsewhere::PSYNC,
-    &elsewhere::REPLCONF,
+    &replica::PSYNC,
+    &replica::REPLCONF,
     &elsewhere::REPLICAOF,
     &replication::ROLE,
     &persistence::SAVE,
@@ -57,7 +58,7 @@ pub(super) const COMMANDS: &[&Command] = &[
     &elsewhere::SLAVEOF,
     &slowlog::SLOWLOG,
     &SWAPDB,
-    &elsewhere::SYNC,
+    &replica::SYNC,
     &TIME,
     &wait::WAIT,
     &wait::WAITAOF,
@@ -127,7 +128,8 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if flush(cx, db) {
         cx.log(&[b"FLUSHDB"]);
     } else {
-        // It was empty before, which may not be released yet.
+        // It was empty before, which may not be released yet. Replicas are told as Redis's are.
+        cx.tell_replicas(&[b"FLUSHDB"]);
         cx.depends_on_everything();
     }
     cx.reply.ok();
@@ -158,6 +160,7 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if flushed {
         cx.log(&[b"FLUSHALL"]);
     } else {
+        cx.tell_replicas(&[b"FLUSHALL"]);
         cx.depends_on_everything();
     }
     cx.reply.ok();

@@ -1,9 +1,11 @@
 //! ROLE, and what INFO says of this node's part among others: its sections replication, cluster and raft.
 //!
-//! The offsets in them are indices of the log; see [`ClusterView::offset`].
+//! The offsets in them are indices of the log, see [`ClusterView::offset`]; those of a single node are bytes of the stream
+//! that its replicas are fed.
 
 use super::info::Text;
 use crate::args::Args;
+use crate::client::{ClientState, FeedStage, Replica};
 use crate::cluster::{ClusterNode, ClusterView};
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
@@ -28,9 +30,16 @@ fn role(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     let Some(view) = cx.host.cluster() else {
         reply.array(3);
         reply.bulk(b"master");
-        // The offset of the replication stream, which a single node does not have.
-        reply.int(0);
-        reply.array(0);
+        reply.int(cx.shared.effects.fed_offset() as i64);
+        let online: Vec<_> =
+            fed(&cx.shared).filter(|(_, replica)| replica.stage == Some(FeedStage::Online)).collect();
+        reply.array(online.len());
+        for (client, replica) in online {
+            reply.array(3);
+            reply.bulk(&address(client, replica));
+            reply.bulk_int(i64::from(replica.port));
+            reply.bulk_int(replica.acknowledged as i64);
+        }
         return Ok(());
     };
     let offset = view.offset(view.myself) as i64;
@@ -103,14 +112,15 @@ pub(super) fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
     let (offset, id) = match &view {
         // The history of writes goes on from leader to leader; its name, as in Redis, is the master's.
         Some(view) => (view.offset(view.myself), view.leader_node().map_or(&*zeros, |leader| &leader.id)),
-        None => (0, &*cx.shared.replication_id),
+        None => (cx.shared.effects.fed_offset(), &*cx.shared.replication_id),
     };
     match &view {
         Some(view) if !view.leads() => replica(text, cx, view),
         Some(view) => master(text, cx, view),
         None => {
             text.field("role", "master");
-            text.field("connected_slaves", 0);
+            text.field("connected_slaves", cx.shared.replicas.len());
+            list_fed(text, cx, "slave");
         }
     }
     if cx.config().min_replicas_to_write > 0 && cx.config().min_replicas_max_lag > 0 {
@@ -137,6 +147,42 @@ fn master(text: &mut Text, cx: &Context<'_>, view: &ClusterView) {
         let (offset, lag_s) = (view.offset(at), node.silent_ms(cx.now_ms()) / 1000);
         text.line(format_args!(
             "slave{number}:ip={host},port={port},state={state},offset={offset},lag={lag_s}"
+        ));
+    }
+    if !cx.shared.replicas.is_empty() {
+        // Replicas of Redis's kind are no nodes that anybody could turn to, and count bytes.
+        text.field("fed_replicas", cx.shared.replicas.len());
+        text.field("fed_offset", cx.shared.effects.fed_offset());
+        list_fed(text, cx, "fed");
+    }
+}
+
+/// The clients that are fed as replicas of Redis's kind.
+fn fed(shared: &Shared) -> impl Iterator<Item = (&ClientState, &Replica)> {
+    shared.replicas.iter().filter_map(|&slot| {
+        let client = &shared.clients.get(slot)?.as_ref()?.state;
+        Some((client, client.replica.as_deref()?))
+    })
+}
+
+/// Where a replica says that it is reached, or where it comes from.
+fn address(client: &ClientState, replica: &Replica) -> Vec<u8> {
+    let from = client.info.address.rsplit_once(':').map_or("", |(host, _)| host);
+    let from = from.trim_start_matches('[').trim_end_matches(']');
+    replica.address.clone().filter(|said| !said.is_empty()).unwrap_or_else(|| from.as_bytes().to_vec())
+}
+
+/// A line for each of the clients that are fed, `slave0`, `slave1` …
+fn list_fed(text: &mut Text, cx: &Context<'_>, name: &str) {
+    for (number, (client, replica)) in fed(cx.shared).enumerate() {
+        let stage = replica.stage.unwrap_or(FeedStage::Waiting);
+        let address = address(client, replica);
+        let address = String::from_utf8_lossy(&address);
+        let silent_s = (cx.now_ms() - replica.acknowledged_at_ms).max(0) / 1000;
+        let lag_s = if stage == FeedStage::Online { silent_s } else { 0 };
+        let (port, state, offset) = (replica.port, stage.name(), replica.acknowledged);
+        text.line(format_args!(
+            "{name}{number}:ip={address},port={port},state={state},offset={offset},lag={lag_s}"
         ));
     }
 }

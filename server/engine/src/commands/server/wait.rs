@@ -24,18 +24,26 @@ pub(super) static WAIT: Command = Command {
 fn wait(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let wanted = args.int(1)?;
     let deadline_ms = timeout(cx, args.at(2))?;
+    let replicas = usize::try_from(wanted).unwrap_or(0);
     if let Some(view) = cx.host.cluster() {
         check_leads(&view, "WAIT")?;
-        let replicas = usize::try_from(wanted).unwrap_or(0);
         return wait_for_nodes(cx, replicas, None, deadline_ms);
     }
-    // A single node has no replicas: either none is wanted, or they never come.
-    if wanted <= 0 || !cx.may_block() {
-        cx.reply.int(0);
-    } else {
-        cx.block_on_host(deadline_ms, TimeoutReply::Integer(0));
-    }
+    wait_for_replicas(cx, replicas, deadline_ms);
     Ok(())
+}
+
+/// WAIT of a single node: for replicas of Redis's kind, who are asked how far they have come.
+fn wait_for_replicas(cx: &mut Context<'_>, replicas: usize, deadline_ms: Option<i64>) {
+    let offset = cx.client.written_offset;
+    let mut wait = ReplicaWait { position: 0, replicas, local: None, index: None, offset };
+    let so_far = cx.shared.progress(cx.host, &mut wait);
+    if so_far.is_enough(&wait) || !cx.may_block() {
+        so_far.reply(&wait, cx.reply);
+    } else {
+        cx.shared.effects.ask_replicas();
+        cx.block_on_replicas(wait, deadline_ms);
+    }
 }
 
 pub(super) static WAITAOF: Command = Command {
@@ -110,7 +118,7 @@ fn wait_for_nodes(
     // What the running transaction has written so far has a position that nothing shows yet.
     let position =
         if cx.shared.effects.in_unit() { cx.shared.effects.open_seq() } else { cx.client.written_seq };
-    let mut wait = ReplicaWait { position, replicas, local, index: None };
+    let mut wait = ReplicaWait { position, replicas, local, index: None, offset: 0 };
     let so_far = cx.shared.progress(cx.host, &mut wait);
     if so_far.is_enough(&wait) || !cx.may_block() {
         so_far.reply(&wait, cx.reply);

@@ -6,6 +6,7 @@ use crate::command::{COMMAND, Command, Flag, Group, Keys, READ, READ_DELETE};
 use crate::commands::hash::{check_drawn, random_count};
 use crate::context::Context;
 use crate::ds::Member;
+use crate::effects::removal;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
 use crate::rng::Rng;
@@ -67,7 +68,8 @@ fn spop(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             cx.changed(key, Class::Set, "spop");
             cx.shared.effects.add_dirty(len as u64 - 1);
             cx.notify(Class::Generic, "del", key);
-            cx.log(&[b"DEL", key]);
+            let word = removal(cx.config().lazyfree_lazy_server_del);
+            cx.log(&[word, key]);
         }
     }
     Ok(())
@@ -78,7 +80,7 @@ fn popped(cx: &mut Context<'_>, key: &[u8], members: &[Member], empty: bool) {
     cx.changed(key, Class::Set, "spop");
     cx.shared.effects.add_dirty(members.len() as u64 - 1);
     cx.remove_if_empty(key, empty);
-    if cx.shared.effects.enabled() {
+    if cx.shared.effects.recorded() {
         let mut effect: Vec<&[u8]> = vec![b"SREM", key];
         effect.extend(members.iter().map(|member| &**member));
         cx.log(&effect);

@@ -279,6 +279,7 @@ fn xreadgroup(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 
     let now_ms = options.time_ms.unwrap_or(cx.now_ms());
     let place = cx.reply.defer();
+    let fed = cx.shared.effects.is_fed();
     let mut served = 0;
     let mut any_changed = false;
     for (i, &key) in options.keys.iter().enumerate() {
@@ -286,7 +287,9 @@ fn xreadgroup(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         let Some((group, entries)) = value.as_stream_mut()?.group_mut(group_name) else { continue };
         let (consumer, created) = group.find_or_create_consumer(consumer_name, now_ms);
         group.note_visit(consumer, now_ms, false);
-        let mut visit = Visit { group, entries, consumer, now_ms, count: options.count, reply: cx.reply };
+        let told = fed.then(Vec::new);
+        let mut visit =
+            Visit { group, entries, consumer, now_ms, count: options.count, reply: cx.reply, told };
         let (mut news, mut again) = (false, false);
         match From::id(ids.at(i)) {
             From::New if visit.has_news() => {
@@ -301,6 +304,11 @@ fn xreadgroup(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
                 served += 1;
                 again = visit.deliver_history(after);
             }
+        }
+        if let Some(told) = visit.told.take() {
+            let seat = Seat { key, group: group_name, consumer: consumer_name };
+            let standing = (visit.group.last_id, visit.group.entries_read);
+            tell_read(cx, &seat, &told, now_ms, created, news.then_some(standing));
         }
         if created {
             cx.changed_unwatched(key, Some("xgroup-createconsumer"));
@@ -355,7 +363,56 @@ fn log_read(cx: &mut Context<'_>, options: &Options<'_>, now_ms: i64) {
     argv.extend([&b"TIME"[..], time.format(now_ms).as_bytes(), b"STREAMS"]);
     argv.extend(options.keys);
     argv.extend(options.ids);
-    cx.log(&argv);
+    cx.keep(&argv);
+}
+
+/// Who reads which stream.
+struct Seat<'a> {
+    key: &'a [u8],
+    group: &'a [u8],
+    consumer: &'a [u8],
+}
+
+/// Tells replicas of Redis's kind of a read, in Redis's words: which entries became or are the consumer's, how many times
+/// delivered, and how far the group is if it moved. History that is read again counts as delivered there as well, of which
+/// Redis says nothing.
+fn tell_read(
+    cx: &mut Context<'_>,
+    seat: &Seat<'_>,
+    entries: &[(StreamId, u64)],
+    now_ms: i64,
+    created: bool,
+    moved: Option<(StreamId, Option<u64>)>,
+) {
+    let Seat { key, group, consumer } = *seat;
+    let last_id = moved.map(|(id, _)| id.text());
+    if created && entries.is_empty() {
+        cx.tell_replicas(&[b"XGROUP", b"CREATECONSUMER", key, group, consumer]);
+    }
+    let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let time = time.format(now_ms).as_bytes();
+    for (id, deliveries) in entries {
+        let id = id.text();
+        let count = count.format(*deliveries).as_bytes();
+        let mut argv: Vec<&[u8]> = vec![b"XCLAIM", key, group, consumer, b"0", &id, b"TIME", time];
+        argv.extend([b"RETRYCOUNT".as_slice(), count, b"FORCE", b"JUSTID"]);
+        if let Some(last_id) = &last_id {
+            argv.extend([b"LASTID".as_slice(), last_id]);
+        }
+        cx.tell_replicas(&argv);
+    }
+    if let (Some((_, read)), Some(last_id)) = (moved, &last_id) {
+        let read = read.map_or(-1, |read| read as i64);
+        cx.tell_replicas(&[
+            b"XGROUP",
+            b"SETID",
+            key,
+            group,
+            last_id,
+            b"ENTRIESREAD",
+            count.format(read).as_bytes(),
+        ]);
+    }
 }
 
 /// One consumer reading one stream.
@@ -366,6 +423,8 @@ struct Visit<'a> {
     now_ms: i64,
     count: usize,
     reply: &'a mut ReplyWriter,
+    /// For replicas: what was delivered, and how many times by now.
+    told: Option<Vec<(StreamId, u64)>>,
 }
 
 impl Visit<'_> {
@@ -384,6 +443,9 @@ impl Visit<'_> {
             if !no_ack {
                 let nack = Nack { consumer: self.consumer, delivered_at_ms: self.now_ms, deliveries: 1 };
                 self.group.assign(entry.id, nack);
+                if let Some(told) = &mut self.told {
+                    told.push((entry.id, nack.deliveries));
+                }
             }
             len += 1;
             if len == self.count {
@@ -409,6 +471,9 @@ impl Visit<'_> {
                 Some(entry) => {
                     reply_entry(self.reply, &entry);
                     self.group.redeliver(id, self.now_ms);
+                    if let Some(told) = &mut self.told {
+                        told.push((id, self.group.pending().get(&id).map_or(1, |nack| nack.deliveries)));
+                    }
                     changed = true;
                 }
                 // It was taken out of the stream, and nobody has acknowledged it.

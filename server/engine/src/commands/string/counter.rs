@@ -70,8 +70,7 @@ fn add(cx: &mut Context<'_>, key: &[u8], by: i64) -> CommandResult {
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
     *string = Str::Int(new);
     cx.changed(key, Class::String, "incrby");
-    // The sum, not the addition: it says the same without the state before.
-    cx.log(&[b"SET", key, itoa::Buffer::new().format(new).as_bytes(), b"KEEPTTL"]);
+    cx.log_self();
     cx.reply.int(new);
     Ok(())
 }

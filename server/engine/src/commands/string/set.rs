@@ -25,6 +25,8 @@ pub(super) struct Options<'a> {
     pub(super) persist: bool,
     /// EX, PX, EXAT or PXAT, and its number, which is checked later: for GETEX only when there is a string.
     time: Option<(Unit, &'a [u8])>,
+    /// PXAT as it was written: it goes to replicas as it came.
+    word: Option<&'a [u8]>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,7 @@ impl<'a> Options<'a> {
                     return Err(CommandError::Syntax);
                 }
                 options.time = Some((unit, args.at(i + 1)));
+                options.word = args.is(i, "PXAT").then(|| args.at(i));
                 i += 1;
             }
             i += 1;
@@ -106,8 +109,11 @@ fn expire_time(cx: &Context<'_>, text: &[u8], unit: Unit) -> CommandResult<i64> 
     })
 }
 
-/// Sets the key and its time to live, writes the effect down, and tells who must know.
-fn store(cx: &mut Context<'_>, key: &[u8], value: &[u8], expire_at_ms: Option<i64>, keep_ttl: bool) {
+/// The word for an absolute time in milliseconds.
+const PXAT: &[u8] = b"PXAT";
+
+/// Sets the key and its time to live (a word for it and the time), writes the effect down, and tells who must know.
+fn store(cx: &mut Context<'_>, key: &[u8], value: &[u8], expire: Option<(&[u8], i64)>, keep_ttl: bool) {
     let value_text = value;
     let value = Value::string(value);
     if keep_ttl {
@@ -116,7 +122,7 @@ fn store(cx: &mut Context<'_>, key: &[u8], value: &[u8], expire_at_ms: Option<i6
         cx.log(&[b"SET", key, value_text, b"KEEPTTL"]);
         return;
     }
-    let Some(at_ms) = expire_at_ms else {
+    let Some((word, at_ms)) = expire else {
         cx.keys.set(key, value);
         cx.changed(key, Class::String, "set");
         cx.log(&[b"SET", key, value_text]);
@@ -127,7 +133,7 @@ fn store(cx: &mut Context<'_>, key: &[u8], value: &[u8], expire_at_ms: Option<i6
     cx.keys.set_expire(key, at_ms);
     cx.changed(key, Class::String, "set");
     cx.notify(Class::Generic, "expire", key);
-    cx.log(&[b"SET", key, value_text, b"PXAT", itoa::Buffer::new().format(at_ms).as_bytes()]);
+    cx.log(&[b"SET", key, value_text, word, itoa::Buffer::new().format(at_ms).as_bytes()]);
 }
 
 pub(super) static SET: Command = Command {
@@ -167,7 +173,8 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         }
         return Ok(());
     }
-    store(cx, key, value, expire_at_ms, options.keep_ttl);
+    let expire = expire_at_ms.map(|at_ms| (options.word.unwrap_or(PXAT), at_ms));
+    store(cx, key, value, expire, options.keep_ttl);
     if !options.get {
         cx.reply.ok();
     }
@@ -224,7 +231,7 @@ pub(super) static PSETEX: Command = Command {
 
 fn setex(cx: &mut Context<'_>, args: Args<'_>, unit: Unit) -> CommandResult {
     let at_ms = expire_time(cx, args.at(2), unit)?;
-    store(cx, args.at(1), args.at(3), Some(at_ms), false);
+    store(cx, args.at(1), args.at(3), Some((PXAT, at_ms)), false);
     cx.reply.ok();
     Ok(())
 }

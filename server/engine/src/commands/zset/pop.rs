@@ -4,7 +4,6 @@ use crate::args::{Args, parse_i64};
 use crate::client::{BlockKind, TimeoutReply};
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ_DELETE};
 use crate::context::Context;
-use crate::ds::Member;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
 use crate::value::Value;
@@ -28,6 +27,13 @@ impl End {
         match self {
             Self::Min => "zpopmin",
             Self::Max => "zpopmax",
+        }
+    }
+
+    fn command(self) -> &'static [u8] {
+        match self {
+            Self::Min => b"ZPOPMIN",
+            Self::Max => b"ZPOPMAX",
         }
     }
 }
@@ -65,10 +71,12 @@ fn zpop(cx: &mut Context<'_>, args: Args<'_>, end: End) -> CommandResult {
         return Err(CommandError::Syntax);
     }
     let count = match args.get(2) {
-        None => 1,
-        Some(count) => parse_i64(count)
-            .and_then(|count| usize::try_from(count).ok())
-            .ok_or(CommandError::new("ERR value is out of range, must be positive"))?,
+        None => None,
+        Some(count) => Some(
+            parse_i64(count)
+                .and_then(|count| usize::try_from(count).ok())
+                .ok_or(CommandError::new("ERR value is out of range, must be positive"))?,
+        ),
     };
     // Pairs as pairs only for who asked for several and knows RESP3.
     let nested = args.len() == 3 && cx.reply.resp == Resp::V3;
@@ -113,7 +121,7 @@ fn bzpop(cx: &mut Context<'_>, args: Args<'_>, end: End) -> CommandResult {
     let (timeout, keys) = args.from(1).split_last().expect("the arity demands a key and a time-out");
     let deadline_ms = cx.deadline(timeout)?;
     for key in keys {
-        let popped = pop(cx, key, end, 1, false, |reply, popped| {
+        let popped = pop(cx, key, end, None, false, |reply, popped| {
             reply.array(1 + popped * 2);
             reply.bulk(key);
         })?;
@@ -206,7 +214,7 @@ impl<'a> MultiPop<'a> {
     /// Pops from the first key that is there, with the reply. False when none is.
     fn run(&self, cx: &mut Context<'_>) -> CommandResult<bool> {
         for key in self.keys {
-            let popped = pop(cx, key, self.end, self.count, true, |reply, popped| {
+            let popped = pop(cx, key, self.end, Some(self.count), true, |reply, popped| {
                 reply.array(2);
                 reply.bulk(key);
                 reply.array(popped);
@@ -228,19 +236,20 @@ fn wait(cx: &mut Context<'_>, keys: &[&[u8]], deadline_ms: Option<i64>) {
     }
 }
 
-/// Pops up to `count` members and replies with them: `head` (told how many there are), then members and scores, as
+/// Pops up to `count` members (one, if none was named) and replies with them: `head` (told how many there are), then members and scores, as
 /// arrays of two if `nested`. False, and no reply, when there is nothing to pop.
 fn pop(
     cx: &mut Context<'_>,
     key: &[u8],
     end: End,
-    count: usize,
+    count: Option<usize>,
     nested: bool,
     head: impl FnOnce(&mut ReplyWriter, usize),
 ) -> CommandResult<bool> {
     let Some(set) = cx.keys.get_mut(key).map(Value::as_zset_mut).transpose()? else { return Ok(false) };
     let len = set.len();
-    let count = count.min(len);
+    let named = count.is_some();
+    let count = count.unwrap_or(1).min(len);
     if count == 0 {
         return Ok(false);
     }
@@ -249,14 +258,12 @@ fn pop(
         End::Max => len - count..len,
     };
     head(cx.reply, count);
-    let mut popped: Vec<Member> = Vec::with_capacity(count);
     for (member, score) in set.range(ranks.clone(), end == End::Max) {
         if nested {
             cx.reply.array(2);
         }
         member.reply(cx.reply);
         cx.reply.double(score);
-        popped.push(member.to_member());
     }
     set.remove_range(ranks);
     let empty = set.is_empty();
@@ -264,8 +271,8 @@ fn pop(
     cx.changed(key, Class::Zset, end.event());
     cx.shared.effects.add_dirty(count as u64 - 1);
     cx.remove_if_empty(key, empty);
-    let effect: Vec<&[u8]> =
-        [b"ZREM", key].into_iter().chain(popped.iter().map(|member| &**member)).collect();
-    cx.log(&effect);
+    let mut number = itoa::Buffer::new();
+    let effect = [end.command(), key, number.format(count).as_bytes()];
+    cx.log(if named { &effect } else { &effect[..2] });
     Ok(true)
 }

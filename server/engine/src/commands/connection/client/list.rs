@@ -93,8 +93,8 @@ pub(super) fn parse_class(name: &[u8]) -> CommandResult<Option<ClientClass>> {
     let classes = [
         ("normal", Some(ClientClass::Normal)),
         ("pubsub", Some(ClientClass::PubSub)),
-        ("replica", None),
-        ("slave", None),
+        ("replica", Some(ClientClass::Replica)),
+        ("slave", Some(ClientClass::Replica)),
         ("master", None),
     ];
     let found = classes.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
@@ -191,6 +191,7 @@ fn line(
 fn flags(client: &ClientState) -> String {
     let tracking = client.tracking.as_deref();
     let letters = [
+        ('S', client.is_fed()),
         ('O', client.monitor),
         ('P', client.subscriptions.any()),
         ('x', client.transaction.is_some()),
