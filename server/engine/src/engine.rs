@@ -195,7 +195,10 @@ impl Engine {
             let (db, key) = &name;
             let Some(queue) = self.shared.blocking.by_key.get(*db, key) else { continue };
             for slot in queue.iter().copied().collect::<Vec<_>>() {
-                let kind = self.keys.dbs()[*db].dict.get(key).map(|entry| entry.value.kind());
+                self.keys.select(*db);
+                // One that has expired serves nobody, and goes when somebody asks for it.
+                let found = self.keys.db().dict.get(key).filter(|_| !self.keys.is_expired(key));
+                let kind = found.map(|entry| entry.value.kind());
                 if kind.is_none() && self.shared.blocking.of_groups == 0 {
                     // Used up: however many wait, nobody else is served.
                     break;

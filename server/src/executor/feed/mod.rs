@@ -404,3 +404,6 @@ fn mark() -> String {
     SysRng.try_fill_bytes(&mut bytes).expect("the system has random bytes");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,11 +142,15 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     cx.keep(&effect);
     if cx.shared.effects.is_fed() {
-        // Redis 7.0 takes no payload of a later one.
+        // In the client's words, but with an absolute time, and a payload that Redis 7.0 takes as well.
         let value = cx.keys.peek(key).expect("restored above");
         let portable = rdb::dump_portable(value);
-        effect[3] = &portable;
-        cx.tell_replicas(&effect);
+        let mut told = args.as_slice().to_vec();
+        (told[2], told[3]) = (time, &portable);
+        if ttl != 0 && !options.absolute {
+            told.push(b"ABSTTL");
+        }
+        cx.tell_replicas(&told);
     }
     Ok(())
 }
