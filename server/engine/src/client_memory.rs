@@ -59,6 +59,10 @@ fn limit(config: &Config) -> u64 {
 
 impl ClientMemory {
     fn put(&mut self, client: &mut ClientState, bytes: usize) {
+        if client.is_fed() {
+            // It has a limit of its own, and is not what the others are to pay for.
+            return self.remove(client);
+        }
         let class = (!client.no_evict).then(|| class_of(bytes));
         let new = Weight { bytes, class };
         if client.weight == Some(new) {

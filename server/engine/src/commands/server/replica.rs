@@ -138,7 +138,7 @@ fn describe(replica: &mut Replica, args: Args<'_>, at: usize) -> CommandResult {
     } else if args.is(at, "rdb-only") {
         replica.only_snapshot = match args.int(at + 1)? {
             only @ 0..=1 => only == 1,
-            _ => return Err("ERR value is out of range, must be between 0 and 1".into()),
+            _ => return Err("ERR value is out of range, value must between 0 and 1".into()),
         };
     } else if args.is(at, "rdb-filter-only") {
         let parts = split_args(value).ok_or(CommandError::new("ERR Missing rdb-filter-only values"))?;

@@ -32,7 +32,7 @@ fn role(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
         reply.bulk(b"master");
         reply.int(cx.shared.effects.fed_offset() as i64);
         let online: Vec<_> =
-            fed(&cx.shared).filter(|(_, replica)| replica.stage == Some(FeedStage::Online)).collect();
+            fed(cx.shared).filter(|(_, replica)| replica.stage == Some(FeedStage::Online)).collect();
         reply.array(online.len());
         for (client, replica) in online {
             reply.array(3);
