@@ -49,7 +49,7 @@ impl Feed {
 
     /// Forgets what the host has not taken.
     pub fn abandon(&mut self) {
-        self.switch(self.on);
+        *self = Self { on: self.on, cut: self.cut, ..Self::default() };
     }
 
     /// Whoever is fed from here on has no database selected yet.
@@ -123,5 +123,172 @@ impl Feed {
     /// The pieces since the last call, oldest first.
     pub fn take(&mut self, into: &mut Vec<Piece>) {
         into.append(&mut self.pieces);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cairn_proto::Resp;
+
+    use super::Piece;
+    use crate::client::{FeedStage, Slot};
+    use crate::testing::TestEngine;
+
+    fn fed() -> (TestEngine, Slot) {
+        let mut server = TestEngine::new();
+        server.engine.feed(true);
+        let client = server.connect(Resp::V2);
+        (server, client)
+    }
+
+    fn pieces(server: &mut TestEngine) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        server.engine.shared.effects.take_pieces(&mut pieces);
+        pieces
+    }
+
+    /// What replicas are told, a line for each command.
+    fn told(server: &mut TestEngine) -> Vec<String> {
+        let text: Vec<u8> = pieces(server).into_iter().flat_map(|piece| piece.bytes).collect();
+        let text = String::from_utf8(text).expect("text");
+        let commands = text.split('*').skip(1);
+        let words = |command: &str| command.lines().skip(2).step_by(2).collect::<Vec<_>>().join(" ");
+        commands.map(words).collect()
+    }
+
+    #[test]
+    fn nothing_is_written_for_nobody() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.run(a, "SET k v");
+        server.run(a, "PUBLISH c m");
+        assert!(pieces(&mut server).is_empty());
+        assert_eq!(server.engine.shared.effects.fed_offset(), 0);
+    }
+
+    #[test]
+    fn units_of_several_effects_are_transactions_and_databases_are_selected() {
+        let (mut server, a) = fed();
+        server.run(a, "SET k v");
+        assert_eq!(told(&mut server), ["SELECT 0", "SET k v"]);
+        server.run(a, "MULTI");
+        server.run(a, "INCR n");
+        server.run(a, "SELECT 2");
+        server.run(a, "SET m 1 EX 100");
+        server.run(a, "GET m");
+        server.run(a, "EXEC");
+        let at_ms = server.now_ms + 100_000;
+        let expected = ["MULTI", "INCR n", "SELECT 2", &format!("SET m 1 PXAT {at_ms}"), "EXEC"];
+        assert_eq!(told(&mut server), expected);
+        server.run(a, "MULTI");
+        server.run(a, "SET k w");
+        server.run(a, "EXEC");
+        server.run(a, "GET k");
+        assert_eq!(told(&mut server), ["SET k w"]);
+    }
+
+    #[test]
+    fn what_readers_and_time_remove_is_told_one_by_one() {
+        let (mut server, a) = fed();
+        for key in ["a", "b", "c", "d"] {
+            server.run(a, &format!("SET {key} v PX 10"));
+        }
+        told(&mut server);
+        server.now_ms += 10;
+        server.run(a, "MGET a b");
+        assert_eq!(told(&mut server), ["DEL a", "DEL b"]);
+        server.run(a, "CONFIG SET lazyfree-lazy-expire yes");
+        server.advance(1);
+        let mut rest = told(&mut server);
+        rest.sort();
+        assert_eq!(rest, ["UNLINK c", "UNLINK d"]);
+    }
+
+    #[test]
+    fn a_piece_depends_on_its_batch_and_a_message_on_the_newest() {
+        let (mut server, a) = fed();
+        server.send_held(a, &[b"SET", b"k", b"v"]);
+        let written = server.batches.last().expect("an effect").seq;
+        server.send_held(a, &[b"PUBLISH", b"c", b"m"]);
+        let seqs: Vec<u64> = pieces(&mut server).iter().map(|piece| piece.seq).collect();
+        assert_eq!(seqs, [written, written]);
+    }
+
+    #[test]
+    fn the_words_are_those_of_redis() {
+        let (mut server, a) = fed();
+        server.run(a, "CONFIG SET lazyfree-lazy-server-del yes");
+        server.run(a, "XADD s 1-1 f v");
+        server.run(a, "XGROUP CREATE s g 0");
+        server.run(a, "SADD set a");
+        server.run(a, "SET k pxat pxat 99999999999999");
+        told(&mut server);
+        let now_ms = server.now_ms;
+        server.run(a, "XREADGROUP GROUP g c STREAMS s >");
+        assert_eq!(
+            told(&mut server),
+            [
+                "MULTI".to_owned(),
+                format!("XCLAIM s g c 0 1-1 TIME {now_ms} RETRYCOUNT 1 FORCE JUSTID LASTID 1-1"),
+                "XGROUP SETID s g 1-1 ENTRIESREAD 1".to_owned(),
+                "EXEC".to_owned(),
+            ]
+        );
+        for (line, words) in [
+            ("XREADGROUP GROUP g d STREAMS s >", "XGROUP CREATECONSUMER s g d"),
+            ("SPOP set 5", "UNLINK set"),
+            ("FLUSHDB", "FLUSHDB"),
+            ("FLUSHALL", "FLUSHALL"),
+            ("PUBLISH c m", "PUBLISH c m"),
+            ("SET k v pxat 99999999999999", "SET k v pxat 99999999999999"),
+        ] {
+            server.run(a, line);
+            assert_eq!(told(&mut server), [words], "{line}");
+        }
+        server.run(a, "SCRIPT FLUSH");
+        assert_eq!(told(&mut server), [""; 0], "replicas run no scripts");
+    }
+
+    #[test]
+    fn wait_counts_replicas_that_have_said_so() {
+        let (mut server, a) = fed();
+        let replica = server.connect(Resp::V2);
+        assert_eq!(server.run(replica, "REPLCONF listening-port 7001"), "+OK\r\n");
+        assert_eq!(server.run(replica, "SYNC"), "");
+        let slot = server.engine.client(replica).expect("connected");
+        slot.state.replica.as_mut().expect("it is one").stage = Some(FeedStage::Online);
+        server.run(a, "SET k v");
+        let written = server.engine.shared.effects.fed_offset();
+        told(&mut server);
+        assert_eq!(server.run(a, "WAIT 1 0"), "");
+        assert_eq!(told(&mut server), ["REPLCONF GETACK *"]);
+        server.run(replica, &format!("REPLCONF ACK {}", written - 1));
+        server.advance(1);
+        assert_eq!(server.output(a), b"");
+        server.run(replica, &format!("REPLCONF ACK {written}"));
+        server.advance(1);
+        assert!(server.output(a).starts_with(b":1\r\n"));
+        assert_eq!(server.run(a, "WAIT 2 50"), "");
+        server.advance(50);
+        assert_eq!(server.output(a), b":1\r\n");
+        let info = server.run(a, "INFO replication");
+        let line = format!("slave0:ip=127.0.0.1,port=7001,state=online,offset={written},lag=0");
+        assert!(info.contains(&line) && info.contains("connected_slaves:1"), "{info}");
+        let role = format!("$9\r\n127.0.0.1\r\n$4\r\n7001\r\n${}\r\n{written}", written.to_string().len());
+        assert!(server.run(a, "ROLE").contains(&role));
+        assert!(server.run(a, "CLIENT LIST TYPE replica").contains(" flags=S "));
+        assert_eq!(server.run(a, "CLIENT KILL TYPE replica"), ":1\r\n");
+        assert!(server.engine.shared.replicas.is_empty());
+    }
+
+    #[test]
+    fn a_follower_feeds_nobody() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.host.show(crate::testing::three_nodes(1, Some(0)));
+        server.engine.follow();
+        let refusal = server.run(a, "PSYNC ? -1");
+        assert!(refusal.starts_with("-NOMASTERLINK ") && refusal.contains("127.0.0.1:7001"), "{refusal}");
+        assert!(server.engine.shared.replicas.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! What commands ask of the server beyond the engine: snapshots, shutdown, configuration, rebuilding.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cairn_engine::config::{self, Config, ConfigError, DirectiveId};
 use cairn_engine::host::{ConfigChange, Request};
@@ -25,6 +25,10 @@ pub(super) struct Shutdown {
     save: bool,
     force: bool,
     snapshot_started: bool,
+    /// Until when replicas may catch up; `None`: they are left behind.
+    patience: Option<Instant>,
+    /// The offset that they have to have, once nothing is written any more.
+    last_offset: Option<u64>,
 }
 
 /// POSIX fixes this number.
@@ -88,10 +92,10 @@ impl Executor {
                 }
                 Request::ConfigChanged(change) => self.apply_config(change),
                 Request::ConfigRewrite { client } => self.rewrite_config(client),
-                Request::Shutdown { client, save, now: _, force } => {
+                Request::Shutdown { client, save, now, force } => {
                     let save = save.unwrap_or(!self.engine.shared.config.save.is_empty());
                     let client = self.client_id(client);
-                    self.begin_shutdown(client, save, force);
+                    self.begin_shutdown(client, save, now, force);
                 }
                 Request::ShutdownAbort { client } if self.shutdown.is_some() => {
                     self.give_up_shutdown("SHUTDOWN ABORT");
@@ -571,15 +575,18 @@ impl Executor {
         let flags = if signal == SIGINT { config.shutdown_on_sigint } else { config.shutdown_on_sigterm };
         // A node of a cluster has its log; a long snapshot would only keep it away.
         let save = flags.save || (!flags.nosave && !config.save.is_empty() && self.cluster.is_none());
-        self.begin_shutdown(None, save, flags.force);
+        self.begin_shutdown(None, save, flags.now, flags.force);
     }
 
-    fn begin_shutdown(&mut self, client: Option<u64>, save: bool, force: bool) {
+    fn begin_shutdown(&mut self, client: Option<u64>, save: bool, now: bool, force: bool) {
         tracing::info!(save, force, "stopping: writes are taken no more");
         // Asked again, perhaps with FORCE: the last one counts, and all hear of it.
         let mut clients = self.shutdown.take().map_or_else(Vec::new, |earlier| earlier.clients);
         clients.extend(client);
-        self.shutdown = Some(Shutdown { clients, save, force, snapshot_started: false });
+        let timeout = Duration::from_secs(self.engine.shared.config.shutdown_timeout.into());
+        let patience = (!now).then(|| Instant::now() + timeout);
+        self.shutdown =
+            Some(Shutdown { clients, save, force, snapshot_started: false, patience, last_offset: None });
         if self.can_hand_over() {
             self.begin_hand_over(None, None);
         }
@@ -633,12 +640,36 @@ impl Executor {
                 return None;
             }
         }
+        if self.waits_for_replicas() {
+            return None;
+        }
         if let Some(journal) = &mut self.journal
             && let Err(error) = journal.flush()
         {
             tracing::error!("the log could not be flushed: {error}");
         }
         Some(Exit::Clean)
+    }
+
+    /// Before the process ends: are there replicas that may still get what they have not? Their word is what counts.
+    fn waits_for_replicas(&mut self) -> bool {
+        let Some(shutdown) = &mut self.shutdown else { return false };
+        let Some(patience) = shutdown.patience else { return false };
+        let effects = &mut self.engine.shared.effects;
+        let first = shutdown.last_offset.is_none();
+        let offset = *shutdown.last_offset.get_or_insert(effects.fed_offset());
+        let behind = self.feeds.behind(&mut self.engine, offset);
+        if behind == 0 {
+            return false;
+        }
+        if first {
+            tracing::info!(replicas = behind, "replicas may catch up before this process ends");
+            self.engine.shared.effects.ask_replicas();
+        } else if Instant::now() >= patience {
+            tracing::warn!(replicas = behind, "replicas are left behind: shutdown-timeout");
+            return false;
+        }
+        true
     }
 
     /// Figures for INFO that change seldom.

@@ -129,6 +129,18 @@ impl Feeds {
         }
     }
 
+    /// How many have not said yet that they have so much of the stream, of those who would.
+    pub fn behind(&self, engine: &mut Engine, offset: u64) -> usize {
+        let mut lags = |feed: &&Feed| {
+            let client = engine.client(feed.slot).filter(|client| !client.state.closing());
+            let replica = client.and_then(|client| client.state.replica.as_deref());
+            replica.is_some_and(|replica| {
+                !replica.silent && !replica.only_snapshot && replica.acknowledged < offset
+            })
+        };
+        self.feeds.iter().filter(|feed| lags(feed)).count()
+    }
+
     /// The largest number of bytes that the server holds for one of them: what they share is not counted twice.
     fn bytes(&self, engine: &mut Engine) -> usize {
         let waiting: usize = self.unreleased.iter().map(|(_, piece)| piece.bytes.len()).sum();
