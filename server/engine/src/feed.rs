@@ -271,6 +271,8 @@ mod tests {
         assert_eq!(server.run(a, "WAIT 2 50"), "");
         server.advance(50);
         assert_eq!(server.output(a), b":1\r\n");
+        server.run(a, "CONFIG SET min-replicas-to-write 1");
+        assert_eq!(server.run(a, "SET k v"), "+OK\r\n");
         let info = server.run(a, "INFO replication");
         let line = format!("slave0:ip=127.0.0.1,port=7001,state=online,offset={written},lag=0");
         assert!(info.contains(&line) && info.contains("connected_slaves:1"), "{info}");
@@ -279,6 +281,7 @@ mod tests {
         assert!(server.run(a, "CLIENT LIST TYPE replica").contains(" flags=S "));
         assert_eq!(server.run(a, "CLIENT KILL TYPE replica"), ":1\r\n");
         assert!(server.engine.shared.replicas.is_empty());
+        assert!(server.run(a, "SET k v").starts_with("-NOREPLICAS "));
     }
 
     #[test]

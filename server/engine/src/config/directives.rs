@@ -403,9 +403,9 @@ directives! {
         /// Delay small packets to replicas.
         repl_disable_tcp_nodelay: bool = false, YesNo, Live, NoEffect;
         /// Seconds after which a replication link is given up.
-        repl_timeout: u32 = 60, int(1, INT), Live, NoEffect;
+        repl_timeout: u32 = 60, int(1, INT), Live;
         /// Seconds between pings to replicas.
-        repl_ping_replica_period: u32 = 10, int(1, INT), Live, NoEffect (alias "repl-ping-slave-period");
+        repl_ping_replica_period: u32 = 10, int(1, INT), Live (alias "repl-ping-slave-period");
         /// Bytes kept for replicas that come back.
         repl_backlog_size: u64 = 1 << 20, memory(1, LONG), Live, NoEffect;
         /// Seconds after which they are freed.

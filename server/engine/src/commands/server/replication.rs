@@ -91,7 +91,13 @@ fn online_replicas(view: &ClusterView) -> impl Iterator<Item = usize> + '_ {
 /// How many replicas (in a cluster: other nodes that vote) have been heard of within `min-replicas-max-lag`.
 fn good_replicas(shared: &Shared, host: &dyn Host) -> usize {
     let lag_ms_max = i64::from(shared.config.min_replicas_max_lag) * 1000;
-    let Some(view) = host.cluster() else { return 0 };
+    let Some(view) = host.cluster() else {
+        let good = |replica: &Replica| {
+            let silent_ms = shared.now_ms - replica.acknowledged_at_ms;
+            replica.stage == Some(FeedStage::Online) && silent_ms <= lag_ms_max
+        };
+        return fed(shared).filter(|(_, replica)| good(replica)).count();
+    };
     let good = |node: &ClusterNode| node.voter && node.silent_ms(shared.now_ms) <= lag_ms_max;
     online_replicas(&view).filter(|&at| good(&view.nodes[at])).count()
 }
