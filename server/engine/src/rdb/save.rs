@@ -31,7 +31,7 @@ pub fn save_with(
     each_key: &mut dyn FnMut(u64),
     last: impl FnOnce() -> io::Result<Vec<(&'static str, String)>>,
 ) -> io::Result<()> {
-    save_in(snapshot, aux, compress, out, VERSION, last)
+    save_to(Writer::to_sink(out, compress), snapshot, aux, each_key, last)
 }
 
 /// Writes the snapshot for a replica of Redis's kind that reads files of `version` and older ([`VERSION`] at the most,
@@ -45,21 +45,20 @@ pub fn save_for_replica(
 ) -> io::Result<()> {
     snapshot.users = None;
     let version = version.clamp(VERSION_OLDEST, VERSION);
-    save_in(snapshot, &Aux::default(), compress, out, version, || Ok(Vec::new()))
+    let writer = Writer::to_sink(out, compress).in_version(version);
+    save_to(writer, snapshot, &Aux::default(), &mut |_| {}, || Ok(Vec::new()))
 }
 
-fn save_in(
+fn save_to(
+    mut writer: Writer<'_>,
     snapshot: Snapshot,
     aux: &Aux,
-    compress: bool,
-    out: &mut dyn Write,
-    version: u16,
+    each_key: &mut dyn FnMut(u64),
     last: impl FnOnce() -> io::Result<Vec<(&'static str, String)>>,
 ) -> io::Result<()> {
-    let mut writer = Writer::to_sink(out, compress).in_version(version);
     writer.raw(MAGIC);
     let has_times = snapshot.dbs.iter().any(|db| !db.field_expiries.is_empty());
-    let version = if has_times { VERSION_FIELD_TIMES } else { version };
+    let version = if has_times { VERSION_FIELD_TIMES } else { writer.version() };
     writer.raw(format!("{version:04}").as_bytes());
     put_aux(&mut writer, aux, &snapshot);
     libraries::put(&mut writer, &snapshot.libraries);
