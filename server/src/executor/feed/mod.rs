@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use bytes::Bytes;
-use cairn_engine::client::FeedStage;
+use cairn_engine::client::{Client, FeedStage};
 use cairn_engine::feed::Piece;
 use cairn_engine::host::{Host, LogLevel};
 use cairn_engine::keyspace::Snapshot;
@@ -56,7 +56,7 @@ pub(super) struct Feeds {
 }
 
 struct Feed {
-    client: u64,
+    id: u64,
     slot: Slot,
     step: Step,
     /// The stream's offset at which its snapshot was taken.
@@ -69,6 +69,8 @@ struct Feed {
     /// How far the socket was when it last took something, and when that was.
     sent: u64,
     sent_at_ms: i64,
+    /// When its snapshot was sent.
+    online_at_ms: i64,
 }
 
 enum Step {
@@ -132,7 +134,7 @@ impl Feeds {
     /// How many have not said yet that they have so much of the stream, of those who would.
     pub fn behind(&self, engine: &mut Engine, offset: u64) -> usize {
         let mut lags = |feed: &&Feed| {
-            let client = engine.client(feed.slot).filter(|client| !client.state.closing());
+            let client = feed.client(engine).filter(|client| !client.state.closing());
             let replica = client.and_then(|client| client.state.replica.as_deref());
             replica.is_some_and(|replica| {
                 !replica.silent && !replica.only_snapshot && replica.acknowledged < offset
@@ -145,9 +147,16 @@ impl Feeds {
     fn bytes(&self, engine: &mut Engine) -> usize {
         let waiting: usize = self.unreleased.iter().map(|(_, piece)| piece.bytes.len()).sum();
         let held = |feed: &Feed| {
-            feed.backlog_bytes + engine.client(feed.slot).map_or(0, |client| client.reply.out.memory())
+            feed.backlog_bytes + feed.client(engine).map_or(0, |client| client.reply.out.memory())
         };
         waiting + self.feeds.iter().map(held).max().unwrap_or(0)
+    }
+}
+
+impl Feed {
+    /// The client, unless it is gone; its place may be another's by now.
+    fn client<'a>(&self, engine: &'a mut Engine) -> Option<&'a mut Client> {
+        engine.client(self.slot).filter(|client| client.state.id == self.id)
     }
 }
 
@@ -172,7 +181,7 @@ impl Executor {
         }
         tracing::info!(client, "a replica asks for the data");
         self.feeds.feeds.push(Feed {
-            client,
+            id: client,
             slot,
             step: Step::Waiting,
             from: 0,
@@ -181,6 +190,7 @@ impl Executor {
             begun: false,
             sent: 0,
             sent_at_ms: self.engine.shared.now_ms,
+            online_at_ms: 0,
         });
     }
 
@@ -191,11 +201,11 @@ impl Executor {
         }
         let mut feeds = std::mem::take(&mut self.feeds);
         feeds.feeds.retain(|feed| {
-            let there = self.engine.client(feed.slot).is_some_and(|client| {
-                client.state.id == feed.client && client.state.is_fed() && !client.state.close_now
-            });
+            let there = feed
+                .client(&mut self.engine)
+                .is_some_and(|client| client.state.is_fed() && !client.state.close_now);
             if !there {
-                tracing::info!(client = feed.client, "a replica is gone");
+                tracing::info!(client = feed.id, "a replica is gone");
             }
             there
         });
@@ -230,7 +240,7 @@ impl Executor {
         let Self { feeds, engine, ready, .. } = self;
         let has_room = |feed: &Feed| {
             matches!(feed.step, Step::Sending(_))
-                && engine.client(feed.slot).is_some_and(|client| client.reply.out.len() < OUTPUT_BYTES)
+                && feed.client(engine).is_some_and(|client| client.reply.out.len() < OUTPUT_BYTES)
         };
         if feeds.held_back && feeds.feeds.iter().any(has_room) {
             ready.wake();
@@ -242,7 +252,7 @@ impl Executor {
         let now_ms = self.engine.shared.now_ms;
         let timeout_ms = i64::from(self.engine.shared.config.repl_timeout) * 1000;
         for feed in &mut self.feeds.feeds {
-            let Some(client) = self.engine.client(feed.slot) else { continue };
+            let Some(client) = feed.client(&mut self.engine) else { continue };
             let out = &mut client.reply.out;
             if out.is_empty() || out.start() != feed.sent {
                 (feed.sent, feed.sent_at_ms) = (out.start(), now_ms);
@@ -253,12 +263,14 @@ impl Executor {
                 self.engine.shared.touch(feed.slot);
                 continue;
             }
-            let heard_at_ms = client.state.replica.as_ref().map_or(0, |replica| match replica.stage {
-                Some(FeedStage::Online) if !replica.silent => replica.acknowledged_at_ms,
-                _ => now_ms,
-            });
+            // Whatever it sends is a sign of life: while it loads, nothing but empty lines.
+            let read_at_ms =
+                self.connections[feed.slot].as_ref().map_or(0, |connection| connection.last_read_ms);
+            let silent = client.state.replica.as_ref().is_some_and(|replica| replica.silent);
+            let speaks = matches!(feed.step, Step::Sent | Step::Online) && !silent;
+            let heard_at_ms = if speaks { read_at_ms.max(feed.online_at_ms) } else { now_ms };
             if now_ms - heard_at_ms.min(feed.sent_at_ms) > timeout_ms {
-                let line = format!("Disconnecting timedout replica, client id={}", feed.client);
+                let line = format!("Disconnecting timedout replica, client id={}", feed.id);
                 self.host.log(LogLevel::Warning, &line);
                 self.engine.shared.kill(feed.slot);
             }
@@ -268,7 +280,9 @@ impl Executor {
     /// Nobody is fed any more: this node does not lead.
     pub(super) fn end_feeds(&mut self) {
         for feed in self.feeds.feeds.drain(..) {
-            self.engine.shared.kill(feed.slot);
+            if feed.client(&mut self.engine).is_some() {
+                self.engine.shared.kill(feed.slot);
+            }
         }
         self.feeds.unreleased.clear();
         self.engine.shared.fed_bytes = 0;
@@ -291,7 +305,7 @@ impl Executor {
         let mut snapshot = self.engine.snapshot();
         let id = &self.engine.shared.replication_id;
         let welcome = format!("+FULLRESYNC {id} {}\r\n", feed.from);
-        let Some(client) = self.engine.client(feed.slot) else { return };
+        let Some(client) = feed.client(&mut self.engine) else { return };
         let replica = client.state.replica.as_deref().expect("it has asked to be fed");
         if replica.without_data {
             snapshot.dbs.clear();
@@ -309,7 +323,7 @@ impl Executor {
     fn start_dump(&mut self, feed: &mut Feed) {
         let Step::Taken(snapshot) = std::mem::replace(&mut feed.step, Step::Sent) else { return };
         let compress = self.engine.shared.config.rdbcompression;
-        let Some(client) = self.engine.client(feed.slot) else { return };
+        let Some(client) = feed.client(&mut self.engine) else { return };
         let replica = client.state.replica.as_deref().expect("it has asked to be fed");
         let form = Form { mark: replica.takes_mark.then(mark), version: replica.rdb_version, compress };
         match dump::start(*snapshot, form, &self.services.dir, self.ready.clone()) {
@@ -323,8 +337,9 @@ impl Executor {
 
     /// Moves what the thread has made to the output, as far as there is room. True if there may be more.
     fn send_snapshot(&mut self, feed: &mut Feed) -> bool {
+        let now_ms = self.engine.shared.now_ms;
         let Step::Sending(parts) = &feed.step else { return false };
-        let Some(client) = self.engine.client(feed.slot) else { return false };
+        let Some(client) = feed.client(&mut self.engine) else { return false };
         let failed = loop {
             if client.reply.out.len() >= OUTPUT_BYTES {
                 self.engine.shared.touch(feed.slot);
@@ -353,18 +368,19 @@ impl Executor {
         if replica.only_snapshot {
             client.state.close_after_reply = true;
         }
+        feed.online_at_ms = now_ms;
         feed.step = if marked { Step::Sent } else { Step::Online };
         if !marked {
             self.note_stage(feed, FeedStage::Online);
         }
-        tracing::info!(client = feed.client, "a replica has been sent its snapshot");
+        tracing::info!(client = feed.id, "a replica has been sent its snapshot");
         self.engine.shared.touch(feed.slot);
         false
     }
 
     /// Has the replica said that it has everything up to the mark? Whatever came before that would hide the mark from it.
     fn has_found_mark(&mut self, feed: &Feed) -> bool {
-        let replica = self.engine.client(feed.slot).and_then(|client| client.state.replica.as_deref());
+        let replica = feed.client(&mut self.engine).and_then(|client| client.state.replica.as_deref());
         replica.is_some_and(|replica| replica.acknowledged_at_ms > 0)
     }
 
@@ -373,7 +389,7 @@ impl Executor {
         if feed.backlog.is_empty() {
             return;
         }
-        let Some(client) = self.engine.client(feed.slot) else { return };
+        let Some(client) = feed.client(&mut self.engine) else { return };
         let replica = client.state.replica.as_deref_mut().expect("it has asked to be fed");
         if replica.only_snapshot {
             feed.backlog.clear();
@@ -393,7 +409,7 @@ impl Executor {
 
     fn note_stage(&mut self, feed: &Feed, stage: FeedStage) {
         let now_ms = self.engine.shared.now_ms;
-        if let Some(client) = self.engine.client(feed.slot)
+        if let Some(client) = feed.client(&mut self.engine)
             && let Some(replica) = &mut client.state.replica
         {
             replica.stage = Some(stage);
@@ -405,7 +421,7 @@ impl Executor {
     }
 
     fn give_up(&mut self, feed: &mut Feed, error: &str) {
-        tracing::error!(client = feed.client, error, "a replica cannot be given its snapshot");
+        tracing::error!(client = feed.id, error, "a replica cannot be given its snapshot");
         self.engine.shared.kill(feed.slot);
     }
 }
