@@ -309,3 +309,22 @@ fn redis_cli_shows_what_is_written() {
     cli.wait().unwrap();
     assert!(seen);
 }
+
+#[test]
+fn a_shutdown_lets_replicas_catch_up() {
+    let mut master = Server::cairn(&[]).unwrap();
+    let mut client = open(master.addr());
+    let port = master.addr().port().to_string();
+    let replica = Server::redis(&["--replicaof", "127.0.0.1", &port]).unwrap().0;
+    let mut follower = open(replica.addr());
+    poll("the replica is up", || info(&mut client, "slave0").contains("state=online"));
+    // It reads nothing for a while, and this is more than sockets hold.
+    follower.send(&["DEBUG", "SLEEP", "1"].map(|word| word.as_bytes().to_vec())).unwrap();
+    let script = "for i = 1, 40 do redis.call('SET', 'k' .. i, string.rep('v', 1000000)) end";
+    assert_eq!(client.call(&["EVAL", script, "0"], LIMIT).unwrap(), Reply::Nil);
+    master.signal("TERM").unwrap();
+    assert!(master.ended(LIMIT).unwrap().expect("it ends").success());
+    assert_eq!(follower.reply(LIMIT).unwrap(), Reply::Simple(b"OK".to_vec()));
+    assert_eq!(call(&mut follower, "STRLEN k40"), Reply::Integer(1_000_000));
+    assert_eq!(call(&mut follower, "DBSIZE"), Reply::Integer(40));
+}
