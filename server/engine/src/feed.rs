@@ -151,9 +151,15 @@ mod tests {
     fn told(server: &mut TestEngine) -> Vec<String> {
         let text: Vec<u8> = pieces(server).into_iter().flat_map(|piece| piece.bytes).collect();
         let text = String::from_utf8(text).expect("text");
-        let commands = text.split('*').skip(1);
-        let words = |command: &str| command.lines().skip(2).step_by(2).collect::<Vec<_>>().join(" ");
-        commands.map(words).collect()
+        let mut commands: Vec<Vec<&str>> = Vec::new();
+        for line in text.lines() {
+            match line.as_bytes() {
+                [b'*', b'0'..=b'9', ..] => commands.push(Vec::new()),
+                [b'$', b'0'..=b'9', ..] => {}
+                _ => commands.last_mut().expect("a command begins with its length").push(line),
+            }
+        }
+        commands.into_iter().map(|words| words.join(" ")).collect()
     }
 
     #[test]
