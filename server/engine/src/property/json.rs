@@ -86,11 +86,23 @@ const VALUES: &[&str] = &[
     "",
 ];
 
+/// What most paths above find something in.
+const DOCUMENTS: &[&str] = &[
+    r#"{"a":[1,[2,"s",true],{"a":[0.5]}],"b":"text","c":{"d":[true,{"a":1}]},"x\"\\ y":"s"}"#,
+    r#"{"a":{"b":[],"a":{"a":[1,2,3]}},"b":[{"a":false},{"a":"s","b":7}]}"#,
+    r#"[[1,2],[3,"s"],{"a":[true],"b":"s"}]"#,
+];
+
 /// A command, sometimes a wrong one.
 pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
     let name = pick(rng, NAMES);
     let mut argv: Vec<Vec<u8>> = vec![name.into()];
     match name {
+        "JSON.SET" if one_in(rng, 2) => {
+            // Without documents the other commands have nothing to do.
+            argv.extend([key(rng), b"$".to_vec(), pick(rng, DOCUMENTS).into()]);
+            return argv;
+        }
         "JSON.DEBUG" => argv.extend([b"MEMORY".to_vec(), key(rng), path(rng)]),
         "JSON.MGET" => argv.extend([key(rng), key(rng), path(rng)]),
         "JSON.MSET" => {
@@ -100,13 +112,8 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
         }
         _ => {
             argv.push(key(rng));
-            match name {
-                // Few paths lead to what these change.
-                "JSON.STRAPPEND" | "JSON.TOGGLE" => {
-                    argv.push(pick(rng, &["$..*", "$..*", "$.b", ".b", "$"]).into())
-                }
-                _ if one_in(rng, 8) => {}
-                _ => argv.push(path(rng)),
+            if !one_in(rng, 8) {
+                argv.push(path(rng));
             }
         }
     }
@@ -120,7 +127,7 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
         "JSON.NUMINCRBY" | "JSON.NUMMULTBY" => argv.push(pick(rng, VALUES[..7].as_ref()).into()),
         "JSON.ARRAPPEND" => argv.extend((0..=rng.below(2)).map(|_| value(rng))),
         "JSON.ARRINSERT" => {
-            argv.push(index(rng));
+            argv.push(pick(rng, &["0", "0", "-1", "2", "x"]).into());
             argv.extend((0..=rng.below(2)).map(|_| value(rng)));
         }
         "JSON.ARRPOP" => argv.push(index(rng)),
@@ -131,7 +138,7 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
 }
 
 fn path(rng: &Rng) -> Vec<u8> {
-    pick(rng, PATHS).into()
+    pick(rng, if one_in(rng, 3) { &["$..*"] } else { PATHS }).into()
 }
 
 fn value(rng: &Rng) -> Vec<u8> {

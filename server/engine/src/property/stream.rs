@@ -27,7 +27,11 @@ pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
             let noack = if rng.below(4) == 0 { "NOACK " } else { "" };
             format!("XREADGROUP GROUP {group} {consumer} {count}{block}{noack}STREAMS {key} {from}")
         }
-        16 => format!("XACK {key} {group} {} {}", id(rng), id(rng)),
+        16 => {
+            // Several: few of all that could be are pending.
+            let ids: Vec<String> = (0..6).map(|_| id(rng)).collect();
+            format!("XACK {key} {group} {}", ids.join(" "))
+        }
         17..19 => {
             let options = pick(
                 rng,

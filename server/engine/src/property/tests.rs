@@ -240,7 +240,7 @@ fn a_snapshot_loads_into_the_same_state() {
 /// A property of all commands that write is tried with all of them.
 #[test]
 fn every_write_command_is_made_by_some_family_and_writes() {
-    const ROUNDS_MAX: usize = 2_000;
+    const ROUNDS_MAX: usize = 6_000;
     /// Of one family in the main, so that types do not get into each other's way.
     const COMMANDS_OF_ROUND: usize = 100;
     /// It refuses: the server does not connect to others.
