@@ -1,0 +1,513 @@
+//! Rows through steps.
+
+use super::evaluate::Properties;
+use super::expression::Expression;
+use super::reducers::{Reducer, State};
+use super::value::Value;
+use crate::query::{QueryError, shown};
+use std::collections::BTreeMap;
+
+/// Groups of a GROUPBY, at most.
+pub const GROUPS_MAX: usize = 1 << 20;
+/// Groups that one row may belong to, by way of arrays.
+const ROW_GROUPS_MAX: usize = 1 << 12;
+/// Rows that a SORTBY leaves if it does not say how many.
+pub const SORTED_DEFAULT: usize = 10;
+const STEPS_MAX: usize = 256;
+
+/// A step. Names are without the `@`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    GroupBy {
+        by: Vec<Vec<u8>>,
+        reducers: Vec<Reducer>,
+    },
+    Apply {
+        expression: Expression,
+        name: Vec<u8>,
+    },
+    Filter(Expression),
+    /// The first rows in order, from `offset` on and at most `count` of them.
+    SortBy {
+        keys: Vec<SortKey>,
+        offset: usize,
+        count: usize,
+    },
+    Limit {
+        offset: usize,
+        count: usize,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SortKey {
+    pub name: Vec<u8>,
+    pub descending: bool,
+}
+
+/// Values of a row, by column; what it does not have is none.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Row {
+    pub values: Vec<Option<Value>>,
+    /// The terms that its document matched, for `matched_terms`.
+    pub terms: Vec<Vec<u8>>,
+}
+
+impl Row {
+    pub fn new(values: Vec<Option<Value>>) -> Self {
+        Self { values, terms: Vec::new() }
+    }
+}
+
+/// Steps with their columns.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    steps: Vec<Step>,
+    /// Names of the columns before each step, and behind the last.
+    columns: Vec<Vec<Vec<u8>>>,
+}
+
+impl Pipeline {
+    /// A pipeline whose rows come with these columns.
+    pub fn new(columns: &[Vec<u8>]) -> Self {
+        Self { steps: Vec::new(), columns: vec![columns.to_vec()] }
+    }
+
+    /// The columns that come out.
+    pub fn columns(&self) -> &[Vec<u8>] {
+        self.columns.last().expect("there are those that come in")
+    }
+
+    pub fn has_column(&self, name: &[u8]) -> bool {
+        self.columns().iter().any(|known| known == name)
+    }
+
+    /// The properties of a step that are no column before it: what the caller has to load, if the step is before any
+    /// GROUPBY.
+    pub fn missing<'a>(&self, step: &'a Step) -> Vec<&'a [u8]> {
+        let read: Vec<&[u8]> = match step {
+            Step::GroupBy { by, reducers } => {
+                let read = reducers.iter().flat_map(|reducer| &reducer.reads);
+                by.iter().chain(read).map(Vec::as_slice).collect()
+            }
+            Step::Apply { expression, .. } | Step::Filter(expression) => expression.properties(),
+            Step::SortBy { keys, .. } => keys.iter().map(|key| &key.name[..]).collect(),
+            Step::Limit { .. } => Vec::new(),
+        };
+        read.into_iter().filter(|name| !self.has_column(name)).collect()
+    }
+
+    /// Adds a step. What it reads must be a column.
+    pub fn add(&mut self, step: Step) -> Result<(), QueryError> {
+        if self.steps.len() == STEPS_MAX {
+            return Err(QueryError::limit(format!("More than {STEPS_MAX} steps")));
+        }
+        if let Some(name) = self.missing(&step).first() {
+            let name = shown(name);
+            return Err(QueryError::argument(format!("Property `{name}` not loaded nor in pipeline")));
+        }
+        let mut columns = self.columns().to_vec();
+        match &step {
+            Step::GroupBy { by, reducers } => {
+                columns = by.clone();
+                for reducer in reducers {
+                    if columns.contains(&reducer.name) {
+                        let name = shown(&reducer.name);
+                        return Err(QueryError::argument(format!(
+                            "Property `{name}` specified more than once"
+                        )));
+                    }
+                    columns.push(reducer.name.clone());
+                }
+            }
+            Step::Apply { name, .. } if !columns.contains(name) => columns.push(name.clone()),
+            _ => {}
+        }
+        self.steps.push(step);
+        self.columns.push(columns);
+        Ok(())
+    }
+
+    /// Starts to run. `seed` decides what a random sample takes.
+    pub fn run(&self, seed: u64) -> Run<'_> {
+        let column_of = |at: usize, name: &[u8]| {
+            self.columns[at]
+                .iter()
+                .position(|known| known == name)
+                .expect("a step reads columns that are there")
+        };
+        let stage = |(at, step): (usize, &Step)| match step {
+            Step::GroupBy { by, reducers } => Stage::Group {
+                by: by.iter().map(|name| column_of(at, name)).collect(),
+                reads: reducers
+                    .iter()
+                    .map(|reducer| reducer.reads.iter().map(|name| column_of(at, name)).collect())
+                    .collect(),
+                places: BTreeMap::new(),
+                groups: Vec::new(),
+            },
+            Step::Apply { name, .. } => Stage::Apply { column: column_of(at + 1, name) },
+            Step::Filter(_) => Stage::Filter,
+            Step::SortBy { keys, .. } => Stage::Sort {
+                keys: keys.iter().map(|key| (column_of(at, &key.name), key.descending)).collect(),
+                rows: Vec::new(),
+            },
+            Step::Limit { .. } => Stage::Limit { seen: 0 },
+        };
+        Run {
+            pipeline: self,
+            stages: self.steps.iter().enumerate().map(stage).collect(),
+            rows: Vec::new(),
+            seed: seed | 1,
+        }
+    }
+}
+
+/// A run of a pipeline.
+pub struct Run<'a> {
+    pipeline: &'a Pipeline,
+    stages: Vec<Stage>,
+    rows: Vec<Row>,
+    seed: u64,
+}
+
+/// What a step remembers.
+enum Stage {
+    Group {
+        by: Vec<usize>,
+        reads: Vec<Vec<usize>>,
+        places: BTreeMap<Vec<u8>, usize>,
+        /// In the order in which they were met.
+        groups: Vec<(Vec<Option<Value>>, Vec<State>)>,
+    },
+    Apply {
+        column: usize,
+    },
+    Filter,
+    Sort {
+        keys: Vec<(usize, bool)>,
+        rows: Vec<Row>,
+    },
+    Limit {
+        seen: usize,
+    },
+}
+
+/// A row with the names of its columns.
+struct Named<'a> {
+    columns: &'a [Vec<u8>],
+    row: &'a Row,
+}
+
+impl Properties for Named<'_> {
+    fn get(&self, name: &[u8]) -> Option<&Value> {
+        let column = self.columns.iter().position(|known| known == name)?;
+        self.row.values.get(column)?.as_ref()
+    }
+
+    fn terms(&self) -> &[Vec<u8>] {
+        &self.row.terms
+    }
+}
+
+impl Run<'_> {
+    /// A row comes in. False if no more are wanted.
+    pub fn push(&mut self, row: Row) -> Result<bool, QueryError> {
+        self.push_at(0, row)?;
+        Ok(!self.is_full())
+    }
+
+    /// Whether a LIMIT before any other step that gathers rows has had enough.
+    fn is_full(&self) -> bool {
+        for (step, stage) in self.pipeline.steps.iter().zip(&self.stages) {
+            match (step, stage) {
+                (Step::Limit { offset, count }, Stage::Limit { seen })
+                    if *seen >= offset.saturating_add(*count) =>
+                {
+                    return true;
+                }
+                (Step::GroupBy { .. } | Step::SortBy { .. }, _) => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    fn push_at(&mut self, at: usize, mut row: Row) -> Result<(), QueryError> {
+        let Some(step) = self.pipeline.steps.get(at) else {
+            self.rows.push(row);
+            return Ok(());
+        };
+        let named = Named { columns: &self.pipeline.columns[at], row: &row };
+        match (step, &mut self.stages[at]) {
+            (Step::Apply { expression, .. }, Stage::Apply { column }) => {
+                let value = expression.evaluate(&named)?;
+                let column = *column;
+                if row.values.len() <= column {
+                    row.values.resize(column + 1, None);
+                }
+                row.values[column] = Some(value);
+            }
+            (Step::Filter(expression), Stage::Filter) => {
+                if !expression.evaluate(&named)?.is_true() {
+                    return Ok(());
+                }
+            }
+            (Step::Limit { offset, count }, Stage::Limit { seen }) => {
+                *seen += 1;
+                if *seen <= *offset || *seen > offset.saturating_add(*count) {
+                    return Ok(());
+                }
+            }
+            (Step::SortBy { offset, count, .. }, Stage::Sort { keys, rows }) => {
+                rows.push(row);
+                let wanted = offset.saturating_add(*count);
+                // Now and then those are dropped that will not be among the first.
+                if rows.len() >= wanted.saturating_mul(2).max(1024) {
+                    sort(rows, keys);
+                    rows.truncate(wanted);
+                }
+                return Ok(());
+            }
+            (Step::GroupBy { reducers, .. }, Stage::Group { by, reads, places, groups }) => {
+                let seed = &mut self.seed;
+                let mut random = || {
+                    *seed ^= *seed << 13;
+                    *seed ^= *seed >> 7;
+                    *seed ^= *seed << 17;
+                    *seed
+                };
+                for key in keys_of(&row, by)? {
+                    let mut identity = Vec::new();
+                    key.iter()
+                        .for_each(|value| value.as_ref().unwrap_or(&Value::Null).identity(&mut identity));
+                    if !places.contains_key(&identity) && groups.len() == GROUPS_MAX {
+                        return Err(QueryError::limit(format!(
+                            "GROUPBY makes more than {GROUPS_MAX} groups"
+                        )));
+                    }
+                    let place = *places.entry(identity).or_insert_with(|| {
+                        groups.push((key, reducers.iter().map(|reducer| reducer.kind.start()).collect()));
+                        groups.len() - 1
+                    });
+                    for ((reducer, columns), state) in reducers.iter().zip(&*reads).zip(&mut groups[place].1)
+                    {
+                        let read: Vec<Option<&Value>> =
+                            columns.iter().map(|&c| row.values.get(c).and_then(Option::as_ref)).collect();
+                        reducer.kind.add(state, &read, &mut random);
+                    }
+                }
+                return Ok(());
+            }
+            _ => unreachable!("each stage is of its step"),
+        }
+        self.push_at(at + 1, row)
+    }
+
+    /// No more rows: what comes out. Rows have a value or none for each column.
+    pub fn finish(mut self) -> Result<Vec<Row>, QueryError> {
+        for at in 0..self.stages.len() {
+            let rows: Vec<Row> = match (&self.pipeline.steps[at], &mut self.stages[at]) {
+                (Step::SortBy { offset, count, .. }, Stage::Sort { keys, rows }) => {
+                    let mut rows = std::mem::take(rows);
+                    sort(&mut rows, keys);
+                    rows.into_iter().skip(*offset).take(*count).collect()
+                }
+                (Step::GroupBy { reducers, .. }, Stage::Group { groups, .. }) => {
+                    let row = |(mut values, states): (Vec<Option<Value>>, Vec<State>)| {
+                        let results = reducers.iter().zip(states);
+                        values.extend(results.map(|(reducer, state)| Some(reducer.kind.finish(state))));
+                        Row::new(values)
+                    };
+                    std::mem::take(groups).into_iter().map(row).collect()
+                }
+                _ => continue,
+            };
+            for row in rows {
+                self.push_at(at + 1, row)?;
+            }
+        }
+        let width = self.pipeline.columns().len();
+        self.rows.iter_mut().for_each(|row| row.values.resize(width, None));
+        Ok(self.rows)
+    }
+}
+
+/// Rows in order; those without a value come last; equal ones stay as they were.
+fn sort(rows: &mut [Row], keys: &[(usize, bool)]) {
+    rows.sort_by(|a, b| {
+        for &(column, descending) in keys {
+            let (a, b) = (
+                a.values.get(column).and_then(Option::as_ref),
+                b.values.get(column).and_then(Option::as_ref),
+            );
+            let order = match (a, b) {
+                (Some(a), Some(b)) if descending => b.order(a),
+                (Some(a), Some(b)) => a.order(b),
+                (a, b) => b.is_some().cmp(&a.is_some()),
+            };
+            if order.is_ne() {
+                return order;
+            }
+        }
+        std::cmp::Ordering::Equal
+    });
+}
+
+/// The groups of a row: each value of an array is a group of its own.
+fn keys_of(row: &Row, by: &[usize]) -> Result<Vec<Vec<Option<Value>>>, QueryError> {
+    let mut keys = vec![Vec::with_capacity(by.len())];
+    for &column in by {
+        match row.values.get(column).and_then(Option::as_ref) {
+            Some(Value::Array(values)) if !values.is_empty() => {
+                if keys.len().saturating_mul(values.len()) > ROW_GROUPS_MAX {
+                    let what = format!("A row belongs to more than {ROW_GROUPS_MAX} groups");
+                    return Err(QueryError::limit(what));
+                }
+                let longer =
+                    |key: &Vec<Option<Value>>, value: &Value| [&key[..], &[Some(value.clone())]].concat();
+                keys =
+                    keys.iter().flat_map(|key| values.iter().map(move |value| longer(key, value))).collect();
+            }
+            Some(Value::Array(_)) | None => keys.iter_mut().for_each(|key| key.push(Some(Value::Null))),
+            Some(value) => keys.iter_mut().for_each(|key| key.push(Some(value.clone()))),
+        }
+    }
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(brand: Option<&str>, price: Option<f64>) -> Row {
+        Row::new(vec![brand.map(Value::text), price.map(Value::Number)])
+    }
+
+    fn products() -> Vec<Row> {
+        vec![
+            row(Some("a"), Some(3.0)),
+            row(Some("b"), Some(1.0)),
+            row(Some("a"), Some(5.0)),
+            row(None, Some(9.0)),
+            row(Some("c"), None),
+        ]
+    }
+
+    fn run(steps: Vec<Step>) -> Result<Vec<Vec<Option<Value>>>, QueryError> {
+        let mut pipeline = Pipeline::new(&[b"brand".to_vec(), b"price".to_vec()]);
+        steps.into_iter().try_for_each(|step| pipeline.add(step))?;
+        let mut run = pipeline.run(1);
+        for row in products() {
+            if !run.push(row)? {
+                break;
+            }
+        }
+        Ok(run.finish()?.into_iter().map(|row| row.values).collect())
+    }
+
+    fn number(n: f64) -> Option<Value> {
+        Some(Value::Number(n))
+    }
+
+    fn text(t: &str) -> Option<Value> {
+        Some(Value::text(t))
+    }
+
+    fn reducer(function: &str, property: &str, name: &str) -> Reducer {
+        Reducer::parse(function.as_bytes(), &[property.as_bytes()], Some(name.as_bytes())).unwrap()
+    }
+
+    fn expression(text: &str) -> Expression {
+        Expression::parse(text.as_bytes()).unwrap()
+    }
+
+    fn by(name: &str, descending: bool) -> SortKey {
+        SortKey { name: name.into(), descending }
+    }
+
+    #[test]
+    fn groups_are_reduced_and_sorted() {
+        let steps = vec![
+            Step::Filter(expression("exists(@price)")),
+            Step::GroupBy { by: vec![b"brand".to_vec()], reducers: vec![reducer("SUM", "@price", "sum")] },
+            Step::Apply { expression: expression("@sum * 2"), name: b"twice".to_vec() },
+            Step::SortBy { keys: vec![by("sum", true)], offset: 0, count: 2 },
+        ];
+        assert_eq!(
+            run(steps).unwrap(),
+            [[Some(Value::Null), number(9.0), number(18.0)], [text("a"), number(8.0), number(16.0)]]
+        );
+    }
+
+    #[test]
+    fn rows_without_the_value_are_sorted_last_in_both_directions() {
+        let sorted = |descending| {
+            let step = Step::SortBy { keys: vec![by("price", descending)], offset: 0, count: 10 };
+            run(vec![step]).unwrap().into_iter().map(|values| values[1].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(sorted(false), [number(1.0), number(3.0), number(5.0), number(9.0), None]);
+        assert_eq!(sorted(true), [number(9.0), number(5.0), number(3.0), number(1.0), None]);
+    }
+
+    #[test]
+    fn arrays_are_groups_of_their_values() {
+        let mut pipeline = Pipeline::new(&[b"tags".to_vec()]);
+        let count = Reducer::parse(b"COUNT", &[], Some(b"n")).unwrap();
+        pipeline.add(Step::GroupBy { by: vec![b"tags".to_vec()], reducers: vec![count] }).unwrap();
+        let mut run = pipeline.run(1);
+        for tags in [&["x", "y"][..], &["y"], &[]] {
+            let tags = tags.iter().map(|t| Value::text(*t)).collect();
+            run.push(Row::new(vec![Some(Value::Array(tags))])).unwrap();
+        }
+        let rows: Vec<_> = run.finish().unwrap().into_iter().map(|r| r.values).collect();
+        assert_eq!(
+            rows,
+            [[text("x"), number(1.0)], [text("y"), number(2.0)], [Some(Value::Null), number(1.0)]]
+        );
+        let many = (0..100).map(|n| Value::Number(f64::from(n))).collect::<Vec<_>>();
+        let mut pipeline = Pipeline::new(&[b"a".to_vec(), b"b".to_vec()]);
+        pipeline.add(Step::GroupBy { by: vec![b"a".to_vec(), b"b".to_vec()], reducers: Vec::new() }).unwrap();
+        let row = Row::new(vec![Some(Value::Array(many.clone())), Some(Value::Array(many))]);
+        assert!(pipeline.run(1).push(row).is_err());
+    }
+
+    #[test]
+    fn limits_say_when_they_have_had_enough() {
+        let mut pipeline = Pipeline::new(&[b"brand".to_vec(), b"price".to_vec()]);
+        pipeline.add(Step::Limit { offset: 1, count: 1 }).unwrap();
+        let mut run = pipeline.run(1);
+        let mut rows = products().into_iter();
+        assert!(run.push(rows.next().unwrap()).unwrap());
+        assert!(!run.push(rows.next().unwrap()).unwrap());
+        assert_eq!(run.finish().unwrap()[0].values, [text("b"), number(1.0)]);
+    }
+
+    #[test]
+    fn a_long_sort_keeps_only_what_it_needs() {
+        let mut pipeline = Pipeline::new(&[b"n".to_vec()]);
+        pipeline.add(Step::SortBy { keys: vec![by("n", false)], offset: 1, count: 2 }).unwrap();
+        let mut run = pipeline.run(1);
+        for n in 0..10_000u32 {
+            run.push(Row::new(vec![number(f64::from(n * 7919 % 10_007))])).unwrap();
+        }
+        let Stage::Sort { rows, .. } = &run.stages[0] else { panic!() };
+        assert!(rows.len() <= 1024);
+        let mut all: Vec<u32> = (0..10_000u32).map(|n| n * 7919 % 10_007).collect();
+        all.sort_unstable();
+        let rows: Vec<_> = run.finish().unwrap().into_iter().map(|r| r.values[0].clone()).collect();
+        assert_eq!(rows, [number(f64::from(all[1])), number(f64::from(all[2]))]);
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_read() {
+        let steps = vec![
+            Step::GroupBy { by: vec![b"brand".to_vec()], reducers: vec![] },
+            Step::Filter(expression("@price")),
+        ];
+        assert_eq!(run(steps).unwrap_err().to_string(), "Property `price` not loaded nor in pipeline");
+        let twice =
+            Step::GroupBy { by: vec![b"brand".to_vec()], reducers: vec![reducer("SUM", "@price", "brand")] };
+        assert_eq!(run(vec![twice]).unwrap_err().to_string(), "Property `brand` specified more than once");
+    }
+}

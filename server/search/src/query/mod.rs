@@ -1,0 +1,151 @@
+//! The query language: text in, tree out.
+
+pub mod ast;
+mod clauses;
+mod error;
+mod expand;
+mod explain;
+mod lexer;
+mod parser;
+
+pub(crate) use error::shown;
+pub use error::{ErrorKind, QueryError};
+
+use crate::index::Index;
+use crate::schema::{FieldMask, Schema};
+use crate::text::{Language, StopWords};
+use ast::{Kind, Node};
+use std::collections::BTreeMap;
+
+/// Bytes of a query, at most.
+pub const QUERY_LEN_MAX: usize = 1 << 20;
+
+/// How a query is read.
+#[derive(Debug, Clone)]
+pub struct ParseOptions<'a> {
+    /// 1 to 4. Dialects from 2 on have one language; 3 and 4 differ in what the caller makes of results.
+    pub dialect: u8,
+    /// What `$name` stands for.
+    pub params: BTreeMap<Vec<u8>, &'a [u8]>,
+    /// Words are taken as they are.
+    pub verbatim: bool,
+    /// Stop words are words like others.
+    pub no_stop_words: bool,
+    /// In these TEXT fields only.
+    pub in_fields: Option<FieldMask>,
+    /// Among the documents with these keys only.
+    pub in_keys: Option<Vec<Vec<u8>>>,
+    /// Of the query's words; the index's if none is given.
+    pub language: Option<Language>,
+    /// Slop and order of the query as a whole, for its phrases that do not say their own.
+    pub slop: Option<u32>,
+    pub in_order: bool,
+    /// FILTER and GEOFILTER.
+    pub filters: Vec<Filter>,
+}
+
+/// A condition beside the query.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    Numeric { field: usize, min: f64, max: f64, min_inclusive: bool, max_inclusive: bool },
+    Geo { field: usize, longitude: f64, latitude: f64, radius: f64, unit: ast::GeoUnit },
+}
+
+impl Default for ParseOptions<'_> {
+    fn default() -> Self {
+        Self {
+            dialect: 1,
+            params: BTreeMap::new(),
+            verbatim: false,
+            no_stop_words: false,
+            in_fields: None,
+            in_keys: None,
+            language: None,
+            slop: None,
+            in_order: false,
+            filters: Vec::new(),
+        }
+    }
+}
+
+/// A query that has been read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Query {
+    pub root: Node,
+    pub(crate) fields: FieldMask,
+    pub(crate) slop: Option<u32>,
+    pub(crate) in_order: bool,
+}
+
+impl Query {
+    /// Reads a query over an index: syntax, fields and parameters are checked; words are joined by their stems and
+    /// synonyms.
+    pub fn parse(text: &[u8], index: &Index, options: &ParseOptions) -> Result<Self, QueryError> {
+        let schema = index.schema();
+        let mut root = parse_only(text, schema, options)?;
+        for filter in &options.filters {
+            filter_by(&mut root, Node::new(filter.clone().into()));
+        }
+        if let Some(keys) = &options.in_keys {
+            filter_by(&mut root, Node::new(Kind::Keys(keys.clone())));
+        }
+        if !options.verbatim {
+            let language = options.language.unwrap_or(schema.options.language);
+            expand::expand(&mut root, schema, &index.synonyms, language);
+        }
+        let fields = options.in_fields.unwrap_or(FieldMask::MAX);
+        Ok(Self { root, fields, slop: options.slop, in_order: options.in_order })
+    }
+
+    /// The tree as FT.EXPLAIN shows it.
+    pub fn explain(&self, index: &Index) -> String {
+        explain::explain(&self.root, index)
+    }
+}
+
+impl From<Filter> for Kind {
+    fn from(filter: Filter) -> Self {
+        match filter {
+            Filter::Numeric { field, min, max, min_inclusive, max_inclusive } => {
+                Self::Numeric { field, min, max, min_inclusive, max_inclusive }
+            }
+            Filter::Geo { field, longitude, latitude, radius, unit } => {
+                Self::Geo { field, longitude, latitude, radius, unit }
+            }
+        }
+    }
+}
+
+/// The tree as it was written.
+pub(crate) fn parse_only(text: &[u8], schema: &Schema, options: &ParseOptions) -> Result<Node, QueryError> {
+    if text.len() > QUERY_LEN_MAX {
+        return Err(QueryError::limit("Query string is too long"));
+    }
+    let none = StopWords::custom([]);
+    let stop_words = if options.no_stop_words { &none } else { &schema.options.stop_words };
+    parser::parse(text, schema, stop_words, options)
+}
+
+/// Puts a condition in front of a query; of a search for the nearest vectors, in front of its filter.
+fn filter_by(root: &mut Node, filter: Node) {
+    match &mut root.kind {
+        Kind::Phrase { children, exact: false } => children.insert(0, filter),
+        Kind::Vector(vector) => match &mut vector.search {
+            ast::VectorSearch::Nearest { filter: Some(inner), .. } => {
+                let before = std::mem::replace(&mut **inner, Node::new(Kind::Nothing));
+                **inner = Node::phrase(vec![filter, before]);
+            }
+            ast::VectorSearch::Nearest { filter: inner @ None, .. } => *inner = Some(Box::new(filter)),
+            ast::VectorSearch::Within { .. } => wrap(root, filter),
+        },
+        _ => wrap(root, filter),
+    }
+}
+
+fn wrap(root: &mut Node, filter: Node) {
+    let before = std::mem::replace(root, Node::new(Kind::Nothing));
+    *root = Node::phrase(vec![filter, before]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,510 @@
+//! A navigable small world in layers (HNSW, Malkov and Yashunin 2016), over slots whose distances somebody else knows.
+//!
+//! Two things differ from the paper, so that nodes can be removed:
+//! links are mutual, so that a node knows everyone who links to it; and a full list gives up one link at a time for a
+//! better one, instead of being thinned out. Removing a node links its neighbours among each other. No operation costs
+//! more than the links of the nodes it visits; nothing is marked and left behind.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use super::store::Rows;
+
+/// Layers above the lowest, at most. Each has a sixteenth of the nodes below with the default M.
+const LEVEL_MAX: usize = 15;
+
+/// What a graph's caller knows.
+pub trait Space {
+    fn distance(&self, a: u32, b: u32) -> f32;
+}
+
+/// A slot and how far away it is. Ordered by distance; ties by slot, so that every run is the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Near {
+    pub distance: f32,
+    pub slot: u32,
+}
+
+impl Eq for Near {}
+
+impl PartialOrd for Near {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Near {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.distance.total_cmp(&other.distance).then(self.slot.cmp(&other.slot))
+    }
+}
+
+/// Slots met in a search. A search leaves its marks behind: the next one has another number.
+#[derive(Debug, Default)]
+pub struct Visited {
+    marks: Vec<u32>,
+    search: u32,
+}
+
+impl Visited {
+    fn begin(&mut self, slots: usize) {
+        if self.marks.len() < slots {
+            self.marks.resize(slots.next_power_of_two(), 0);
+        }
+        self.search = self.search.wrapping_add(1);
+        if self.search == 0 {
+            self.marks.fill(0);
+            self.search = 1;
+        }
+    }
+
+    fn first_time(&mut self, slot: u32) -> bool {
+        std::mem::replace(&mut self.marks[slot as usize], self.search) != self.search
+    }
+}
+
+#[derive(Debug)]
+pub struct Graph {
+    m: usize,
+    ef_construction: usize,
+    /// The lowest layer: of each slot the number of its links, then the links, at most twice M.
+    ground: Rows<u32>,
+    /// The layers above, of those slots that are in them.
+    upper: Vec<Box<[Vec<u32>]>>,
+    /// Slots by their highest layer: the last is where searches begin.
+    tops: BTreeSet<(u8, u32)>,
+    /// Slots that have a place, those not in use included.
+    slots: usize,
+    len: usize,
+    rng: u64,
+}
+
+impl Graph {
+    /// `seed` decides which nodes reach the upper layers: the same calls on the same seed build the same graph.
+    pub fn new(m: usize, ef_construction: usize, seed: u64) -> Self {
+        Self {
+            m: m.max(2),
+            ef_construction: ef_construction.max(m).max(2),
+            ground: Rows::new(2 * m.max(2) + 1),
+            upper: Vec::new(),
+            tops: BTreeSet::new(),
+            slots: 0,
+            len: 0,
+            // Splitmix of the seed: zero would be a fixed point of the generator.
+            rng: (seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Links of a slot in each of its layers, from the lowest on.
+    pub fn layers(&self, slot: u32) -> impl Iterator<Item = &[u32]> {
+        (0..=self.upper[slot as usize].len()).map(move |level| self.links(slot, level))
+    }
+
+    fn links(&self, slot: u32, level: usize) -> &[u32] {
+        if level == 0 {
+            let row = self.ground.get(slot);
+            &row[1..=row[0] as usize]
+        } else {
+            &self.upper[slot as usize][level - 1]
+        }
+    }
+
+    fn links_max(&self, level: usize) -> usize {
+        if level == 0 { 2 * self.m } else { self.m }
+    }
+
+    fn add_link(&mut self, from: u32, to: u32, level: usize) {
+        if level == 0 {
+            let row = self.ground.get_mut(from);
+            row[0] += 1;
+            row[row[0] as usize] = to;
+        } else {
+            self.upper[from as usize][level - 1].push(to);
+        }
+    }
+
+    fn remove_link(&mut self, from: u32, to: u32, level: usize) {
+        if level == 0 {
+            let row = self.ground.get_mut(from);
+            let len = row[0] as usize;
+            let at = row[1..=len].iter().position(|&slot| slot == to).expect("links are mutual");
+            row[1 + at] = row[len];
+            row[0] -= 1;
+        } else {
+            let links = &mut self.upper[from as usize][level - 1];
+            let at = links.iter().position(|&slot| slot == to).expect("links are mutual");
+            links.swap_remove(at);
+        }
+    }
+
+    fn random_level(&mut self) -> usize {
+        self.rng ^= self.rng << 13;
+        self.rng ^= self.rng >> 7;
+        self.rng ^= self.rng << 17;
+        let uniform = ((self.rng >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+        ((-uniform.ln() / (self.m as f64).ln()) as usize).min(LEVEL_MAX)
+    }
+
+    /// Adds a slot, whose vector is in place.
+    pub fn insert(&mut self, slot: u32, space: &impl Space, visited: &mut Visited) {
+        let level = self.random_level();
+        self.slots = self.slots.max(slot as usize + 1);
+        if self.upper.len() < self.slots {
+            self.upper.resize_with(self.slots, Box::default);
+        }
+        self.ground.get_mut(slot)[0] = 0;
+        self.upper[slot as usize] = vec![Vec::new(); level].into_boxed_slice();
+        let entry = self.tops.last().copied();
+        self.tops.insert((level as u8, slot));
+        self.len += 1;
+        let Some((top, entry)) = entry else { return };
+        let distance = |other: u32| space.distance(slot, other);
+        let mut nearest = Near { distance: distance(entry), slot: entry };
+        for layer in (level + 1..=usize::from(top)).rev() {
+            nearest = self.descend(nearest, layer, &distance);
+        }
+        let mut entries = vec![nearest];
+        for layer in (0..=level.min(usize::from(top))).rev() {
+            let goes_on = &mut || true;
+            entries = self.search_layer(
+                &entries,
+                self.ef_construction,
+                layer,
+                &distance,
+                &|_| true,
+                visited,
+                goes_on,
+            );
+            let chosen = self.choose(&entries, self.m, space);
+            for &neighbour in &chosen {
+                self.link(slot, neighbour, layer, false, space);
+            }
+            // Nobody wants it: a node without links would never be found.
+            if self.links(slot, layer).is_empty()
+                && let Some(&nearest) = chosen.first()
+            {
+                self.link(slot, nearest, layer, true, space);
+            }
+        }
+    }
+
+    /// Removes a slot. Its neighbours, which each lost a link, are offered each other.
+    pub fn remove(&mut self, slot: u32, space: &impl Space) {
+        let levels = self.upper[slot as usize].len();
+        assert!(self.tops.remove(&(levels as u8, slot)), "the slot is in the graph");
+        self.len -= 1;
+        for level in 0..=levels {
+            let neighbours = self.links(slot, level).to_vec();
+            for &neighbour in &neighbours {
+                self.remove_link(neighbour, slot, level);
+            }
+            for &neighbour in &neighbours {
+                self.reconnect(neighbour, &neighbours, level, space);
+            }
+        }
+        self.ground.get_mut(slot)[0] = 0;
+        self.upper[slot as usize] = Box::default();
+    }
+
+    /// A link to the nearest of `others` that opens a way of its own; without one to the nearest there is.
+    fn reconnect(&mut self, slot: u32, others: &[u32], level: usize, space: &impl Space) {
+        let links = self.links(slot, level);
+        if links.len() >= self.links_max(level) {
+            return;
+        }
+        let mut candidates: Vec<Near> = others
+            .iter()
+            .filter(|&&other| other != slot && !links.contains(&other))
+            .map(|&other| Near { distance: space.distance(slot, other), slot: other })
+            .collect();
+        candidates.sort_unstable();
+        let of_its_own = candidates
+            .iter()
+            .position(|c| links.iter().all(|&link| space.distance(c.slot, link) >= c.distance));
+        if let Some(choice) = candidates.get(of_its_own.unwrap_or(0)) {
+            let alone = links.is_empty();
+            self.link(slot, *choice, level, alone, space);
+        }
+    }
+
+    /// Links two slots, if both have room or better have it than another; or by force.
+    fn link(&mut self, slot: u32, to: Near, level: usize, force: bool, space: &impl Space) {
+        let back = Near { distance: to.distance, slot };
+        if self.links(slot, level).contains(&to.slot) {
+            return;
+        }
+        let Ok(drop_from_slot) = self.room(slot, to, level, force, space) else { return };
+        let Ok(drop_from_to) = self.room(to.slot, back, level, force, space) else { return };
+        if let Some(loser) = drop_from_slot {
+            self.remove_link(slot, loser, level);
+            self.remove_link(loser, slot, level);
+        }
+        if let Some(loser) = drop_from_to {
+            self.remove_link(to.slot, loser, level);
+            self.remove_link(loser, to.slot, level);
+        }
+        self.add_link(slot, to.slot, level);
+        self.add_link(to.slot, slot, level);
+    }
+
+    /// Which link `slot` gives up for `wanted`: none if there is room. `Err` if it keeps what it has.
+    fn room(
+        &self,
+        slot: u32,
+        wanted: Near,
+        level: usize,
+        force: bool,
+        space: &impl Space,
+    ) -> Result<Option<u32>, ()> {
+        let links = self.links(slot, level);
+        if links.len() < self.links_max(level) {
+            return Ok(None);
+        }
+        let mut all: Vec<Near> =
+            links.iter().map(|&other| Near { distance: space.distance(slot, other), slot: other }).collect();
+        all.push(wanted);
+        all.sort_unstable();
+        // The farthest that another link leads to as well; or the farthest. One that has few links is not let go.
+        let few = self.links_max(level) / 4;
+        let may_go = |near: &Near| match near.slot == wanted.slot {
+            true => !force,
+            false => self.links(near.slot, level).len() > few,
+        };
+        let redundant = |at: usize| {
+            all[..at].iter().any(|nearer| space.distance(nearer.slot, all[at].slot) < all[at].distance)
+        };
+        let loser = (0..all.len()).rev().find(|&at| may_go(&all[at]) && redundant(at));
+        let loser = loser.or_else(|| (0..all.len()).rev().find(|&at| may_go(&all[at])));
+        match loser.map(|at| all[at].slot) {
+            Some(loser) if loser != wanted.slot => Ok(Some(loser)),
+            _ => Err(()),
+        }
+    }
+
+    /// Of the nearest those that open ways of their own, filled up with the rest; nearest first.
+    fn choose(&self, nearest: &[Near], count: usize, space: &impl Space) -> Vec<Near> {
+        let mut chosen: Vec<Near> = Vec::with_capacity(count);
+        let mut passed_over = Vec::new();
+        for &candidate in nearest {
+            if chosen.len() == count {
+                break;
+            }
+            if chosen.iter().all(|c| space.distance(c.slot, candidate.slot) > candidate.distance) {
+                chosen.push(candidate);
+            } else {
+                passed_over.push(candidate);
+            }
+        }
+        passed_over.truncate(count - chosen.len());
+        chosen.extend(passed_over);
+        chosen
+    }
+
+    /// Goes to the nearest in a layer, as long as a link leads nearer.
+    fn descend(&self, mut nearest: Near, level: usize, distance: &impl Fn(u32) -> f32) -> Near {
+        loop {
+            let links = self.links(nearest.slot, level);
+            let best = links.iter().map(|&slot| Near { distance: distance(slot), slot }).min();
+            match best {
+                Some(best) if best < nearest => nearest = best,
+                _ => return nearest,
+            }
+        }
+    }
+
+    /// The `ef` nearest in a layer for which `filter` holds, nearest first. `goes_on` is asked at every node.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "it is the algorithm's SEARCH-LAYER with a filter and a brake"
+    )]
+    fn search_layer(
+        &self,
+        entries: &[Near],
+        ef: usize,
+        level: usize,
+        distance: &impl Fn(u32) -> f32,
+        filter: &dyn Fn(u32) -> bool,
+        visited: &mut Visited,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Vec<Near> {
+        visited.begin(self.slots);
+        let mut candidates: BinaryHeap<Reverse<Near>> = BinaryHeap::new();
+        let mut found: BinaryHeap<Near> = BinaryHeap::new();
+        for &entry in entries {
+            if visited.first_time(entry.slot) {
+                candidates.push(Reverse(entry));
+                if filter(entry.slot) {
+                    found.push(entry);
+                }
+            }
+        }
+        while let Some(Reverse(candidate)) = candidates.pop() {
+            let full = found.len() >= ef;
+            if (full && found.peek().is_some_and(|worst| candidate.distance > worst.distance)) || !goes_on() {
+                break;
+            }
+            for &slot in self.links(candidate.slot, level) {
+                if !visited.first_time(slot) {
+                    continue;
+                }
+                let near = Near { distance: distance(slot), slot };
+                if found.len() < ef || found.peek().is_some_and(|worst| near < *worst) {
+                    candidates.push(Reverse(near));
+                    if filter(slot) {
+                        found.push(near);
+                        if found.len() > ef {
+                            found.pop();
+                        }
+                    }
+                }
+            }
+        }
+        found.into_sorted_vec()
+    }
+
+    fn enter(&self, distance: &impl Fn(u32) -> f32) -> Option<Near> {
+        let &(top, entry) = self.tops.last()?;
+        let mut nearest = Near { distance: distance(entry), slot: entry };
+        for layer in (1..=usize::from(top)).rev() {
+            nearest = self.descend(nearest, layer, distance);
+        }
+        Some(nearest)
+    }
+
+    /// The `ef` nearest to something whose distances are `distance`, nearest first.
+    pub fn search(
+        &self,
+        ef: usize,
+        distance: &impl Fn(u32) -> f32,
+        filter: &dyn Fn(u32) -> bool,
+        visited: &mut Visited,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Vec<Near> {
+        match self.enter(distance) {
+            Some(nearest) => self.search_layer(&[nearest], ef, 0, distance, filter, visited, goes_on),
+            None => Vec::new(),
+        }
+    }
+
+    /// All that are found within `radius`, by way of nodes within `reach` times as far or nearer than any before.
+    pub fn search_radius(
+        &self,
+        radius: f32,
+        reach: f32,
+        distance: &impl Fn(u32) -> f32,
+        visited: &mut Visited,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Vec<Near> {
+        let Some(nearest) = self.enter(distance) else { return Vec::new() };
+        visited.begin(self.slots);
+        visited.first_time(nearest.slot);
+        let mut candidates = BinaryHeap::from([Reverse(nearest)]);
+        let mut found = Vec::new();
+        let mut best = nearest.distance;
+        if nearest.distance <= radius {
+            found.push(nearest);
+        }
+        while let Some(Reverse(candidate)) = candidates.pop() {
+            let horizon = best.max(radius) * reach;
+            if candidate.distance > horizon || !goes_on() {
+                break;
+            }
+            for &slot in self.links(candidate.slot, 0) {
+                if visited.first_time(slot) {
+                    let near = Near { distance: distance(slot), slot };
+                    best = best.min(near.distance);
+                    if near.distance <= radius {
+                        found.push(near);
+                    }
+                    if near.distance <= horizon {
+                        candidates.push(Reverse(near));
+                    }
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    pub fn memory(&self) -> usize {
+        let upper: usize = self.upper.iter().flatten().map(|links| links.capacity() * 4 + 24).sum();
+        self.ground.memory() + upper + self.upper.capacity() * 16 + self.tops.len() * 12
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Points(Vec<(f32, f32)>);
+
+    impl Space for Points {
+        fn distance(&self, a: u32, b: u32) -> f32 {
+            let (a, b) = (self.0[a as usize], self.0[b as usize]);
+            (a.0 - b.0).powi(2) + (a.1 - b.1).powi(2)
+        }
+    }
+
+    fn check(graph: &Graph, alive: &BTreeSet<u32>) {
+        assert_eq!(graph.len(), alive.len());
+        for &slot in alive {
+            for (level, links) in graph.layers(slot).enumerate() {
+                assert!(links.len() <= graph.links_max(level));
+                for &other in links {
+                    assert!(other != slot && alive.contains(&other), "{slot} links to {other}");
+                    assert!(graph.links(other, level).contains(&slot), "{slot} and {other} are mutual");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn links_stay_mutual_and_searches_find_the_nearest(
+            steps in prop::collection::vec((0u32..80, any::<i8>(), any::<i8>()), 1..400),
+        ) {
+            let mut points = Points(vec![(0.0, 0.0); 80]);
+            let mut graph = Graph::new(4, 40, 7);
+            let mut visited = Visited::default();
+            let mut alive = BTreeSet::new();
+            for (slot, x, y) in steps {
+                if alive.remove(&slot) {
+                    graph.remove(slot, &points);
+                } else {
+                    points.0[slot as usize] = (f32::from(x), f32::from(y));
+                    graph.insert(slot, &points, &mut visited);
+                    alive.insert(slot);
+                }
+            }
+            check(&graph, &alive);
+            let distance = |slot: u32| points.0[slot as usize].0.powi(2) + points.0[slot as usize].1.powi(2);
+            let found = graph.search(80, &distance, &|_| true, &mut visited, &mut || true);
+            let best = alive.iter().map(|&slot| Near { distance: distance(slot), slot }).min();
+            prop_assert_eq!(found.first().map(|n| n.distance), best.map(|n| n.distance));
+        }
+    }
+
+    #[test]
+    fn the_same_seed_builds_the_same_graph() {
+        let build = |seed| {
+            let points = Points((0..300).map(|n| ((n * 37 % 101) as f32, (n * 53 % 89) as f32)).collect());
+            let mut graph = Graph::new(8, 50, seed);
+            (0..300).for_each(|slot| graph.insert(slot, &points, &mut Visited::default()));
+            (0..300)
+                .flat_map(|slot| graph.layers(slot).map(<[u32]>::to_vec).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(build(1), build(1));
+        assert_ne!(build(1), build(2));
+    }
+}
