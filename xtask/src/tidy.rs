@@ -12,12 +12,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cairn-proto", &[]),
     ("cairn-storage", &[]),
     ("cairn-replication", &["cairn-planted", "cairn-storage"]),
-    ("cairn-engine", &["cairn-json", "cairn-planted", "cairn-proto"]),
+    ("cairn-search", &[]),
+    ("cairn-engine", &["cairn-json", "cairn-planted", "cairn-proto", "cairn-search"]),
     ("cairn-server", &["cairn-engine", "cairn-planted", "cairn-proto", "cairn-replication", "cairn-storage"]),
     ("cairn-bench", &[]),
     (
         "cairn-tests",
-        &["cairn-engine", "cairn-json", "cairn-proto", "cairn-replication", "cairn-server", "cairn-storage"],
+        &[
+            "cairn-engine",
+            "cairn-json",
+            "cairn-proto",
+            "cairn-replication",
+            "cairn-search",
+            "cairn-server",
+            "cairn-storage",
+        ],
     ),
     ("xtask", &["cairn-planted"]),
 ];
