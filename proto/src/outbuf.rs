@@ -92,9 +92,14 @@ impl OutBuf {
         self.start + self.len() as u64
     }
 
-    /// Bytes of memory held, shared values included: what `client-output-buffer-limit` counts.
+    /// Bytes of memory held, shared values included.
     pub fn memory(&self) -> usize {
         self.chunks_memory + self.tail.capacity() + self.chunks.capacity() * size_of::<Chunk>()
+    }
+
+    /// The same without the room that is left: what `client-output-buffer-limit` counts.
+    pub fn occupied(&self) -> usize {
+        self.memory() - (self.tail.capacity() - self.tail.len())
     }
 
     /// Appends bytes that are already in the protocol's form.

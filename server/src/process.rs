@@ -21,6 +21,48 @@ pub fn end_by(instead: fn() -> !) {
     INSTEAD_OF_ABORT.set(Some(instead));
 }
 
+/// `oom-score-adj`: how readily the kernel ends this process when memory is out.
+#[derive(Debug, Default)]
+pub struct OomScore {
+    /// What it was before it was adjusted.
+    base: Option<i32>,
+}
+
+impl OomScore {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    /// What the kernel takes.
+    const MAX: i32 = 1000;
+
+    /// Puts `mode`, a value of the directive, into effect: `value` counts from what the score was before, or absolutely; `no`
+    /// brings that back.
+    pub fn adjust(&mut self, mode: &str, value: i32) -> std::io::Result<()> {
+        if mode == "no" {
+            return self.base.take().map_or(Ok(()), Self::write);
+        }
+        let base = match self.base {
+            Some(base) => base,
+            None => std::fs::read_to_string(Self::FILE)?.trim().parse().map_err(std::io::Error::other)?,
+        };
+        Self::write(if mode == "absolute" { value } else { base + value })?;
+        self.base = Some(base);
+        Ok(())
+    }
+
+    fn write(score: i32) -> std::io::Result<()> {
+        std::fs::write(Self::FILE, score.clamp(-Self::MAX, Self::MAX).to_string())
+    }
+}
+
+/// The number of a group of users.
+pub fn group_id(name: &str) -> std::io::Result<u32> {
+    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such group");
+    let name = std::ffi::CString::new(name).map_err(|_| missing())?;
+    // SAFETY: the name ends in NUL; the answer is read before anything else could ask, for this is done before there are clients,
+    // and by this thread alone.
+    let group = unsafe { libc::getgrnam(name.as_ptr()).as_ref() };
+    group.map(|group| group.gr_gid).ok_or_else(missing)
+}
+
 /// The machine's name, as others may know it.
 pub fn host_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
@@ -90,4 +132,32 @@ fn usage(who: libc::c_int) -> (f64, f64) {
     }
     let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
     (seconds(usage.ru_utime), seconds(usage.ru_stime))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_oom_score_counts_from_what_it_was_and_comes_back() {
+        let now = || std::fs::read_to_string(OomScore::FILE).expect("Linux has it").trim().parse::<i32>();
+        let before = now().expect("a number");
+        let mut score = OomScore::default();
+        score.adjust("no", 5).expect("nothing to do");
+        for (mode, value, expected) in [
+            ("yes", 1, before + 1),
+            ("relative", 2, before + 2),
+            ("absolute", before + 3, before + 3),
+            ("no", 4, before),
+        ] {
+            score.adjust(mode, value).expect("a process may raise its score, and take that back");
+            assert_eq!(now(), Ok(expected), "{mode} {value}");
+        }
+    }
+
+    #[test]
+    fn groups_are_found_by_name() {
+        assert_eq!(group_id("root").expect("everybody has it"), 0);
+        assert!(group_id("no such group").is_err());
+    }
 }

@@ -70,9 +70,6 @@ pub fn prepare(
     })?;
     let mut host = ServerHost::new();
     let seed = random_seed();
-    if config.cluster_enabled && !config.appendonly {
-        bail!("a cluster is its log: --cluster-enabled yes does not go with --appendonly no");
-    }
     let mut engine = Engine::new(EngineOptions { config: config.clone(), seed, journal: config.appendonly });
     if !config.aclfile.is_empty() {
         host.acl_file = Some((Arc::clone(&disk), dir.join(&config.aclfile)));
@@ -111,7 +108,7 @@ pub fn prepare(
     let snapshot_file = config.dbfilename.clone();
     let services = Services { disk, dir, snapshot_file, _lock: lock, trash, set_log_level, writer, peer_tls };
     let stop = watch_signals(Arc::clone(&ready))?;
-    let executor = Executor::new(Parts {
+    let mut executor = Executor::new(Parts {
         engine,
         host,
         journal,
@@ -124,6 +121,7 @@ pub fn prepare(
         services,
         cluster,
     });
+    executor.follow_oom_score();
     announce(&config);
     Ok(executor)
 }
@@ -305,6 +303,13 @@ fn listen_unix(config: &Config) -> Result<UnixListener> {
     }
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot listen on '{}'", path.display()))?;
+    if !config.unixsocketgroup.is_empty() {
+        process::group_id(&config.unixsocketgroup)
+            .and_then(|group| std::os::unix::fs::chown(path, None, Some(group)))
+            .with_context(|| {
+                format!("cannot give '{}' to the group '{}'", path.display(), config.unixsocketgroup)
+            })?;
+    }
     if config.unixsocketperm != 0 {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(config.unixsocketperm))
             .with_context(|| format!("cannot set permissions of '{}'", path.display()))?;

@@ -316,8 +316,10 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
         return result;
     }
     cx.client.commands += 1;
+    let nested = cx.mode.in_exec || cx.mode.in_script;
     let stats = &mut cx.shared.stats;
     stats.commands += 1;
+    stats.command_us += if nested { 0 } else { elapsed_us };
     let by_command = &mut stats.by_command[cx.command.index];
     by_command.calls += 1;
     by_command.microseconds += elapsed_us;

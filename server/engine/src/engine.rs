@@ -85,6 +85,7 @@ impl Engine {
             slow_log: SlowLog::default(),
             latency: Monitor::default(),
             write_refusal: None,
+            cron_paused: false,
             config_unsettled: false,
             running_script: None,
             hold: 0,

@@ -61,7 +61,7 @@ pub enum Request {
     /// SAVE; the client waits for an answer, which comes when the snapshot is durable.
     Save { client: Slot },
     /// CONFIG REWRITE; the client waits for [`crate::Engine::answer`].
-    ConfigRewrite { client: Slot },
+    ConfigRewrite { client: Slot, all: bool },
     /// Stop the process; the client gets a reply only when that fails.
     Shutdown { client: Slot, save: Option<bool>, now: bool, force: bool },
     /// SHUTDOWN ABORT; the client waits for an answer.
@@ -118,6 +118,16 @@ pub struct Facts {
     pub rejected_connections: u64,
     pub net_input_bytes: u64,
     pub net_output_bytes: u64,
+    /// Turns of the event loop: how many, how long all of them took, those of background work, handing over to the journal, the
+    /// longest, and the most commands in one.
+    pub turns: u64,
+    pub turns_us: u64,
+    pub cron_us: u64,
+    pub journal_us: u64,
+    pub turn_us_max: u64,
+    pub turn_commands_max: u64,
+    pub instantaneous_turns: u64,
+    pub instantaneous_turn_us: u64,
     pub instantaneous_input_kbps: f64,
     pub instantaneous_output_kbps: f64,
     pub last_save_at_s: i64,

@@ -27,7 +27,7 @@ enum Verdict {
 
 /// [`Client::unread_bytes`], of a client in parts.
 pub(crate) fn unread_bytes(reply: &ReplyWriter) -> usize {
-    if reply.out.len() <= OUTPUT_FREE_BYTES { 0 } else { reply.out.memory() }
+    if reply.out.len() <= OUTPUT_FREE_BYTES { 0 } else { reply.out.occupied() }
 }
 
 impl Client {

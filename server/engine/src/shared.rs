@@ -21,8 +21,13 @@ use crate::latency::{Event, Histogram, Monitor};
 use crate::rng::Rng;
 use crate::tracking;
 
-/// Error codes counted in INFO errorstats; past it new codes are not added (a script can invent them).
+/// Error codes counted in INFO errorstats. A script can invent them; past it new ones are counted together, as
+/// [`OTHER_ERROR_CODES`].
 const ERROR_CODES_MAX: usize = 128;
+/// Codes that look like the server's own, in capitals, are still added up to so many.
+const CAPITAL_ERROR_CODES_MAX: usize = 256;
+/// Valkey's name for the rest.
+const OTHER_ERROR_CODES: &str = "ERRORSTATS_OVERFLOW";
 
 /// Everything but the keyspace.
 pub struct Shared {
@@ -58,6 +63,8 @@ pub struct Shared {
     pub latency: Monitor,
     /// Set by the host while writes cannot be made durable: every write is refused with it.
     pub write_refusal: Option<CommandError>,
+    /// No background work, and no end of the process by a signal (DEBUG PAUSE-CRON).
+    pub cron_paused: bool,
     /// The host is putting a CONFIG SET into effect that it may have to take back.
     pub config_unsettled: bool,
     /// Set while one runs.
@@ -160,6 +167,8 @@ impl Pause {
 #[derive(Default)]
 pub struct Stats {
     pub commands: u64,
+    /// How long all of them took together.
+    pub command_us: u64,
     pub connections: u64,
     pub expired_keys: u64,
     /// Fields of hashes.
@@ -197,10 +206,13 @@ impl Stats {
     pub(crate) fn count_error(&mut self, text: &[u8]) {
         self.total_error_replies += 1;
         let code = text.split(|&b| b == b' ').next().unwrap_or(b"ERR");
-        let code = String::from_utf8_lossy(code).into_owned();
-        if self.errors.len() < ERROR_CODES_MAX || self.errors.contains_key(&code) {
-            *self.errors.entry(code).or_default() += 1;
+        let known = self.errors.len();
+        let is_own = code.iter().all(u8::is_ascii_uppercase) && known < CAPITAL_ERROR_CODES_MAX;
+        let mut code = String::from_utf8_lossy(code).into_owned();
+        if known >= ERROR_CODES_MAX && !is_own && !self.errors.contains_key(&code) {
+            code = OTHER_ERROR_CODES.to_owned();
         }
+        *self.errors.entry(code).or_default() += 1;
     }
 
     /// CONFIG RESETSTAT: forgets everything but what describes the present.
@@ -361,6 +373,11 @@ impl Shared {
         let Some(client) = self.client(slot) else { return };
         let from = client.reply.out.end();
         client.reply.error(error);
+        let command = client.state.blocked.as_ref().map(|blocked| blocked.command.index);
+        self.stats.count_error(error.as_bytes());
+        if let Some(index) = command {
+            self.stats.by_command[index].failed += 1;
+        }
         self.end_wait(slot, from);
     }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use cairn_engine::config::{Config, LogLevel};
+use cairn_server::config_file::ConfigFileError;
 use cairn_server::flags::{self, Invocation};
 use cairn_server::memory::CountingAllocator;
 use cairn_server::{config_file, start};
@@ -17,12 +18,16 @@ use tracing_subscriber::{Registry, fmt, reload};
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
+/// What Redis says before the reason: tools look for it.
+const FATAL_CONFIG: &str = "*** FATAL CONFIG FILE ERROR ***\n";
+
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nobody hears an error that could not even be written.
-            let _ = writeln!(io::stderr(), "cairn-server: {error:#}");
+            let fatal = if error.is::<ConfigFileError>() { FATAL_CONFIG } else { "" };
+            let _ = writeln!(io::stderr(), "{fatal}cairn-server: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -56,7 +61,7 @@ fn run() -> Result<()> {
         let _ = std::fs::remove_file(path);
     }
     outcome?;
-    tracing::info!("stopped; everything acknowledged is on disk");
+    tracing::info!("everything acknowledged is on disk; Cairn is now ready to exit, bye bye...");
     Ok(())
 }
 

@@ -149,6 +149,7 @@ impl Executor {
         let seq = self.engine.shared.effects.newest_seq();
         tracing::info!(term, seq, "this node leads");
         self.engine.lead(term);
+        self.follow_oom_score();
         if let Some(cluster) = &mut self.cluster {
             cluster.term = Some(term);
         }
@@ -162,6 +163,7 @@ impl Executor {
         tracing::warn!(term, cause, unreleased, "this node leads no longer");
         self.end_feeds();
         self.engine.release_clients();
+        self.follow_oom_score();
         if !planted!(SnapshotNotCancelled) {
             self.snapshots.cancel();
         }

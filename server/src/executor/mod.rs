@@ -53,6 +53,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::host::{ServerHost, Shared};
 use crate::journal::Journal;
+use crate::process::OomScore;
 use crate::snapshots::Snapshots;
 use connection::Connection;
 use feed::Feeds;
@@ -161,11 +162,20 @@ pub struct Executor {
     figures: Traffic,
     forwarding: Forwarding,
     feeds: Feeds,
+    oom_score: OomScore,
 }
 
-/// Counters of bytes, and their rates.
+/// Counters of bytes and turns, and their rates.
 #[derive(Default)]
 struct Traffic {
+    turns: u64,
+    turns_us: u64,
+    turn_us_max: u64,
+    turn_commands_max: u64,
+    cron_us: u64,
+    journal_us: u64,
+    sampled_turns: u64,
+    sampled_turns_us: u64,
     input_bytes: u64,
     output_bytes: u64,
     rejected: u64,
@@ -173,6 +183,15 @@ struct Traffic {
     sampled_input: u64,
     sampled_output: u64,
     sampled_commands: u64,
+}
+
+impl Traffic {
+    fn note_turn(&mut self, took_us: u64, commands: u64) {
+        self.turns += 1;
+        self.turns_us += took_us;
+        self.turn_us_max = self.turn_us_max.max(took_us);
+        self.turn_commands_max = self.turn_commands_max.max(commands);
+    }
 }
 
 impl Executor {
@@ -233,6 +252,7 @@ impl Executor {
             figures: Traffic::default(),
             forwarding: Forwarding::default(),
             feeds: Feeds::default(),
+            oom_score: OomScore::default(),
         }
     }
 

@@ -91,14 +91,14 @@ impl Executor {
                     self.figures = Traffic { sampled_at_ms, ..Traffic::default() };
                 }
                 Request::ConfigChanged(change) => self.apply_config(change),
-                Request::ConfigRewrite { client } => self.rewrite_config(client),
+                Request::ConfigRewrite { client, all } => self.rewrite_config(client, all),
                 Request::Shutdown { client, save, now, force } => {
                     let save = save.unwrap_or(!self.engine.shared.config.save.is_empty());
                     let client = self.client_id(client);
                     self.begin_shutdown(client, save, now, force);
                 }
                 Request::ShutdownAbort { client } if self.shutdown.is_some() => {
-                    self.give_up_shutdown("SHUTDOWN ABORT");
+                    self.give_up_shutdown("Shutdown manually aborted");
                     self.answer_ok(client);
                 }
                 Request::ShutdownAbort { client } => {
@@ -283,6 +283,14 @@ impl Executor {
             };
             return self.refuse_config(&pending, id, reason);
         }
+        let scores = [DirectiveId::oom_score_adj, DirectiveId::oom_score_adj_values];
+        if let Some(id) = scores.into_iter().find(|&id| changed(id))
+            && let Err(error) = self.adjust_oom_score()
+        {
+            tracing::error!("CONFIG SET is taken back: {}: {error}", id.name());
+            let reason = "Failed to set current oom_score_adj. Check server logs.";
+            return self.refuse_config(&pending, id, reason);
+        }
         self.renew_tls(renewed);
         self.put_into_effect(&pending.names);
         if changed(DirectiveId::appendonly) {
@@ -291,6 +299,23 @@ impl Executor {
             self.settle_config(pending.client, |engine, slot| engine.answer(slot, |reply| reply.ok()));
         }
         self.switch_log_if_due();
+    }
+
+    /// `oom-score-adj`, for what this node is now.
+    pub fn adjust_oom_score(&mut self) -> std::io::Result<()> {
+        let config = &self.engine.shared.config;
+        let [master, replica, _] = config.oom_score_adj_values;
+        let value = if self.engine.shared.replica { replica } else { master };
+        self.oom_score.adjust(config.oom_score_adj, value)
+    }
+
+    /// [`Executor::adjust_oom_score`] when nobody asked: at the start, and when the node's role changes.
+    pub fn follow_oom_score(&mut self) {
+        if self.engine.shared.config.oom_score_adj != "no"
+            && let Err(error) = self.adjust_oom_score()
+        {
+            tracing::warn!("oom-score-adj is not in effect: {error}");
+        }
     }
 
     /// Takes a change back that could not be put into effect, and says so.
@@ -471,7 +496,7 @@ impl Executor {
     }
 
     /// CONFIG REWRITE.
-    fn rewrite_config(&mut self, client: Slot) {
+    fn rewrite_config(&mut self, client: Slot, all: bool) {
         let Some(path) = self.config_file.clone() else {
             return self.answer_error(client, "ERR The server is running without a config file");
         };
@@ -481,7 +506,7 @@ impl Executor {
                 let users = self.engine.shared.acl.users();
                 config.users = users.map(|user| [vec![user.name.to_vec()], user.rules()].concat()).collect();
             }
-            let new = config::rewrite(&old, &config);
+            let new = config::rewrite(&old, &config, all);
             write_file_atomically(&self.services.disk, &path, new.as_bytes())
                 .map_err(|error| error.to_string())
         });
@@ -610,6 +635,9 @@ impl Executor {
     /// Goes on with a shutdown. `Some` when everything is safe.
     pub(super) fn poll_shutdown(&mut self) -> Option<Exit> {
         self.shutdown.as_ref()?;
+        if self.engine.shared.cron_paused {
+            return None;
+        }
         let handing_over = self.cluster.as_ref().is_some_and(Cluster::is_handing_over);
         if handing_over {
             // It has a time limit: what could not be committed by then was never acknowledged.
@@ -636,7 +664,7 @@ impl Executor {
                 return None;
             }
             if !self.snapshots.last_ok && !shutdown.force {
-                self.give_up_shutdown("the snapshot failed");
+                self.give_up_shutdown("Error trying to save the DB, can't exit");
                 return None;
             }
         }
@@ -688,6 +716,12 @@ impl Executor {
         facts.rejected_connections = self.figures.rejected;
         facts.net_input_bytes = self.figures.input_bytes;
         facts.net_output_bytes = self.figures.output_bytes;
+        facts.turns = self.figures.turns;
+        facts.turns_us = self.figures.turns_us;
+        facts.cron_us = self.figures.cron_us;
+        facts.journal_us = self.figures.journal_us;
+        facts.turn_us_max = self.figures.turn_us_max;
+        facts.turn_commands_max = self.figures.turn_commands_max;
         facts.log_enabled = self.journal.is_some();
         if let Some(journal) = &self.journal {
             let figures = journal.figures();

@@ -9,7 +9,7 @@ use cairn_engine::config::AppendFsync;
 use cairn_engine::engine::PREFETCH_MAX;
 use cairn_engine::latency::Event as SlowEvent;
 use cairn_engine::shared::Shared;
-use cairn_engine::{Args, Engine, Slot};
+use cairn_engine::{Args, Engine, Host, Slot};
 use cairn_proto::{Decoded, Limits, RequestDecoder, encode_request, recycle};
 use tokio::time::Instant;
 
@@ -84,6 +84,14 @@ impl Executor {
     /// One turn. `Some` when the server is to end.
     pub(super) fn turn(&mut self) -> Option<Exit> {
         self.begin_turn();
+        let commands = self.engine.shared.stats.commands;
+        let exit = self.do_turn();
+        let took_us = self.host.monotonic_us().saturating_sub(self.engine.shared.turn_us);
+        self.figures.note_turn(took_us, self.engine.shared.stats.commands.saturating_sub(commands));
+        exit
+    }
+
+    fn do_turn(&mut self) -> Option<Exit> {
         self.observe_journal();
         self.observe_leading();
         self.attend_waiting();
@@ -135,7 +143,9 @@ impl Executor {
 
         let cron_due = Instant::now() >= self.cron_at;
         if cron_due {
+            let begun_us = self.host.monotonic_us();
             self.cron();
+            self.figures.cron_us += self.host.monotonic_us().saturating_sub(begun_us);
         }
         self.engine.tick(&mut attending!(self));
         self.serve_resumed();
@@ -174,10 +184,14 @@ impl Executor {
         if fed {
             self.feeds.collect(&mut self.engine);
         }
-        if let Some(journal) = &mut self.journal {
+        if let Some(journal) = &mut self.journal
+            && !self.batches.is_empty()
+        {
+            let begun_us = self.host.monotonic_us();
             for batch in self.batches.drain(..) {
                 journal.append(batch);
             }
+            self.figures.journal_us += self.host.monotonic_us().saturating_sub(begun_us);
         }
         assert!(self.batches.is_empty(), "effects without a journal");
     }
@@ -699,6 +713,9 @@ impl Executor {
     fn cron(&mut self) {
         let hz = u64::from(self.engine.shared.config.hz.clamp(1, 500));
         self.cron_at = Instant::now() + Duration::from_millis(1000 / hz);
+        if self.engine.shared.cron_paused {
+            return;
+        }
         self.cron_count += 1;
         memory::note_peak();
         let effort = self.engine.shared.config.active_expire_effort as u64;
@@ -769,6 +786,12 @@ impl Executor {
         let output = rate(traffic.output_bytes, traffic.sampled_output) / 1024.0;
         facts.instantaneous_input_kbps = smooth(facts.instantaneous_input_kbps, input);
         facts.instantaneous_output_kbps = smooth(facts.instantaneous_output_kbps, output);
+        let turns = traffic.turns.saturating_sub(traffic.sampled_turns);
+        let turns_us = traffic.turns_us.saturating_sub(traffic.sampled_turns_us);
+        let turns_per_s = rate(traffic.turns, traffic.sampled_turns);
+        facts.instantaneous_turns = smooth(facts.instantaneous_turns as f64, turns_per_s) as u64;
+        facts.instantaneous_turn_us =
+            smooth(facts.instantaneous_turn_us as f64, turns_us as f64 / turns.max(1) as f64) as u64;
         let stats = &mut self.engine.shared.stats;
         stats.instantaneous_ops =
             smooth(stats.instantaneous_ops as f64, rate(commands, traffic.sampled_commands)) as u64;
@@ -776,6 +799,8 @@ impl Executor {
         traffic.sampled_input = traffic.input_bytes;
         traffic.sampled_output = traffic.output_bytes;
         traffic.sampled_commands = commands;
+        traffic.sampled_turns = traffic.turns;
+        traffic.sampled_turns_us = traffic.turns_us;
     }
 }
 

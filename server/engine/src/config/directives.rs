@@ -32,6 +32,8 @@ directives! {
         unixsocket: String = String::new(), OPTIONAL, AtStart;
         /// Permissions of the Unix socket, octal; 0 = those of the umask.
         unixsocketperm: u32 = 0, octal(0, 0o777), AtStart;
+        /// Group of the Unix socket; empty = the server's.
+        unixsocketgroup: String = String::new(), OPTIONAL, AtStart;
         /// Seconds of silence after which a client is disconnected; 0 = never.
         timeout: u32 = 0, int(0, INT), Live;
         /// Clients connected at the same time.
@@ -253,10 +255,10 @@ directives! {
         jemalloc_bg_thread: bool = true, YesNo, Live, NoEffect;
         /// Turn transparent huge pages off.
         disable_thp: bool = true, YesNo, AtStart, NoEffect;
-        /// Set the kernel's OOM score.
-        oom_score_adj: &'static str = "no", Word(&["no", "yes", "relative", "absolute"]), Live, NoEffect;
-        /// OOM scores of a master, a replica and a background child.
-        oom_score_adj_values: [i32; 3] = [0, 200, 800], OomScores, Live, NoEffect;
+        /// How readily the kernel ends the server when memory is out: no, relative (to what it was; also yes) or absolute.
+        oom_score_adj: &'static str = "no", Word(&["no", "yes", "relative", "absolute"]), Live;
+        /// That score of a server or leader, of a node that follows, and of a child process, which there is none of.
+        oom_score_adj_values: [i32; 3] = [0, 200, 800], OomScores, Live;
     }
 
     Encodings {

@@ -65,6 +65,10 @@ impl Loader {
             return Err(LoadError::Contradiction(remedy));
         }
         let Config { cluster_enabled, cluster_peers, tls_cluster, .. } = &self.config;
+        if *cluster_enabled && !self.config.appendonly {
+            let remedy = "a cluster is its log: 'cluster-enabled yes' does not go with 'appendonly no'";
+            return Err(LoadError::Contradiction(remedy));
+        }
         if !cluster_enabled && !cluster_peers.is_empty() {
             // Serving alone, it would acknowledge writes that no other node has.
             return Err(LoadError::Contradiction("'cluster-peers' needs 'cluster-enabled yes'"));

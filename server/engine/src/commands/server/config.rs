@@ -159,6 +159,8 @@ fn may_fail(id: DirectiveId) -> bool {
         DirectiveId::port
             | DirectiveId::bind
             | DirectiveId::appendonly
+            | DirectiveId::oom_score_adj
+            | DirectiveId::oom_score_adj_values
             | DirectiveId::tls_port
             | DirectiveId::tls_cert_file
             | DirectiveId::tls_key_file
@@ -197,13 +199,18 @@ static REWRITE: Command = Command {
 };
 
 fn rewrite(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
+    rewrite_file(cx, false)
+}
+
+/// CONFIG REWRITE; `all`: also of what has its default (DEBUG CONFIG-REWRITE-FORCE-ALL).
+pub(super) fn rewrite_file(cx: &mut Context<'_>, all: bool) -> CommandResult {
     if cx.host.facts().config_file.is_empty() {
         return Err("ERR The server is running without a config file".into());
     }
     if !cx.may_block() {
         return Err("ERR CONFIG REWRITE isn't allowed for DENY BLOCKING client".into());
     }
-    cx.host.request(Request::ConfigRewrite { client: cx.client.slot });
+    cx.host.request(Request::ConfigRewrite { client: cx.client.slot, all });
     cx.block_on_host(None, crate::client::TimeoutReply::Null);
     Ok(())
 }
@@ -322,7 +329,7 @@ mod tests {
         assert_eq!(server.run(a, "CONFIG REWRITE"), "-ERR The server is running without a config file\r\n");
         server.host.facts.config_file = "cairn.conf".to_owned();
         assert_eq!(server.run(a, "CONFIG REWRITE"), "");
-        assert_eq!(server.host.requests, [Request::ConfigRewrite { client: a }]);
+        assert_eq!(server.host.requests, [Request::ConfigRewrite { client: a, all: false }]);
         server.engine.answer(a, |reply| reply.ok());
         assert_eq!(server.output(a), b"+OK\r\n");
         assert!(server.engine.accepts_commands(a));

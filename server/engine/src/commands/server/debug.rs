@@ -25,6 +25,8 @@ pub(super) static DEBUG: Command = Command {
 const HELP: &[&str] = &[
     "CHANGE-REPL-ID",
     "    Makes up a new replication id.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Writes every directive to the config file, also those that have their default.",
     "DIGEST",
     "    Returns a hash of all keys and values.",
     "DIGEST-STATE",
@@ -43,6 +45,8 @@ const HELP: &[&str] = &[
     "    Describes a value.",
     "PANIC | SEGFAULT",
     "    Ends the process at once, as a crash would.",
+    "PAUSE-CRON <0|1>",
+    "    Stops background work, and what SIGTERM began, or lets it go on.",
     "POPULATE <count> [<prefix> [<size>]]",
     "    Makes keys prefix:0, prefix:1 and so on, if they are not there.",
     "PROTOCOL <type>",
@@ -105,6 +109,11 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         }
         (b"object", [key]) => return object(cx, key),
         (b"panic" | b"segfault" | b"assert" | b"oom", []) => cx.host.request(Request::Crash),
+        (b"pause-cron", [on]) => {
+            cx.shared.cron_paused = *on != b"0";
+            cx.reply.ok();
+        }
+        (b"config-rewrite-force-all", []) => return super::config::rewrite_file(cx, true),
         (b"populate", [_] | [_, _] | [_, _, _]) => return populate(cx, operands),
         (b"protocol", [kind]) => return protocol(cx, kind),
         (b"quicklist-packed-threshold", [size]) => {
@@ -139,8 +148,9 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             cx.reply.int(i64::from(hit));
         }
         // Settings of mechanisms that are not here, which the tests of clients use.
-        (b"set-skip-checksum-validation" | b"aof-flush-sleep" | b"pause-cron", [_])
-        | (b"replybuffer", [_, _]) => cx.reply.ok(),
+        (b"set-skip-checksum-validation" | b"aof-flush-sleep", [_]) | (b"replybuffer", [_, _]) => {
+            cx.reply.ok()
+        }
         _ => return Err(super::wrong_arguments(args)),
     }
     Ok(())
@@ -459,6 +469,10 @@ mod tests {
         let before = server.engine.shared.replication_id.clone();
         server.run(a, "DEBUG CHANGE-REPL-ID");
         assert_ne!(server.engine.shared.replication_id, before);
+        assert_eq!(server.run(a, "DEBUG PAUSE-CRON 1"), "+OK\r\n");
+        assert!(server.engine.shared.cron_paused);
+        assert_eq!(server.run(a, "DEBUG PAUSE-CRON 0"), "+OK\r\n");
+        assert!(!server.engine.shared.cron_paused);
         assert_eq!(server.run(a, "DEBUG SET-ACTIVE-EXPIRE 0"), "+OK\r\n");
         assert!(!server.engine.shared.active_expire);
         assert_eq!(

@@ -55,6 +55,9 @@ const SECTIONS: &[Section] = &[
     Section { name: "keyspace", by_default: true, title: "Keyspace", write: keyspace },
 ];
 
+/// Shown only by its name: figures for those who look into the event loop.
+const DEBUG: Section = Section { name: "debug", by_default: false, title: "Debug", write: event_loop };
+
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let asked = args.from(1);
     let named = |name: &str| asked.iter().any(|word| word.eq_ignore_ascii_case(name.as_bytes()));
@@ -71,6 +74,10 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             text.line(format_args!("# {}", section.title));
             (section.write)(&mut text, cx, &facts);
         }
+    }
+    if named(DEBUG.name) {
+        text.line(format_args!("# {}", DEBUG.title));
+        (DEBUG.write)(&mut text, cx, &facts);
     }
     cx.reply.verbatim(b"txt", text.0.as_bytes());
     Ok(())
@@ -200,7 +207,8 @@ fn awaited_streams(cx: &Context<'_>) -> usize {
 
 fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     let config = cx.config();
-    let used = cx.host.used_memory() as u64;
+    // Without this very text, which is no part of what the limit was compared with.
+    let used = cx.host.used_memory().saturating_sub(text.0.capacity()) as u64;
     let peak = facts.peak_memory.max(used);
     let resident = facts.resident_bytes;
     let of_clients: usize =
@@ -388,11 +396,23 @@ fn stats(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     text.field("client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
     text.constants(&["reply_buffer_shrinks", "reply_buffer_expands"], 0);
+    text.field("eventloop_cycles", facts.turns);
+    text.field("eventloop_duration_sum", facts.turns_us);
+    text.field("eventloop_duration_cmd_sum", stats.command_us);
+    text.field("instantaneous_eventloop_cycles_per_sec", facts.instantaneous_turns);
+    text.field("instantaneous_eventloop_duration_usec", facts.instantaneous_turn_us);
     for (what, reason) in
         [("auth", Reason::Auth), ("cmd", Reason::Command), ("key", Reason::Key), ("channel", Reason::Channel)]
     {
         text.field(format!("acl_access_denied_{what}"), cx.shared.acl.refused(reason));
     }
+}
+
+fn event_loop(text: &mut Text, _cx: &Context<'_>, facts: &Facts) {
+    text.field("eventloop_duration_aof_sum", facts.journal_us);
+    text.field("eventloop_duration_cron_sum", facts.cron_us);
+    text.field("eventloop_duration_max", facts.turn_us_max);
+    text.field("eventloop_cmd_per_cycle_max", facts.turn_commands_max);
 }
 
 fn cpu(text: &mut Text, _cx: &Context<'_>, facts: &Facts) {
@@ -532,6 +552,46 @@ mod tests {
             assert!(info.lines().any(|line| line == field), "{field} in\n{info}");
         }
         assert!(!info.contains("cmdstat_bit"), "an unknown command counts for no other:\n{info}");
+    }
+
+    #[test]
+    fn codes_that_scripts_invent_are_counted_together_when_they_are_many() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        for n in 1..=1100 {
+            server.run(a, &format!("EVAL 'return redis.error_reply(ARGV[1])' 0 {n}x"));
+        }
+        server.run(a, "SET a b c");
+        server.run(a, "EVAL 'return redis.error_reply(ARGV[1])' 0 1x");
+        let info = server.run(a, "INFO errorstats");
+        for field in
+            ["errorstat_1x:count=2", "errorstat_ERR:count=1", "errorstat_ERRORSTATS_OVERFLOW:count=972"]
+        {
+            assert!(info.lines().any(|line| line == field), "{field} in\n{info}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_is_ended_with_an_error_counts_as_one() {
+        let mut server = TestEngine::new();
+        let (a, b) = (server.connect(Resp::V2), server.connect(Resp::V2));
+        server.run(b, "BLPOP list 0");
+        server.run(a, "CLIENT UNBLOCK 2 ERROR");
+        let info = server.run(a, "INFO all");
+        for field in ["errorstat_UNBLOCKED:count=1", "total_error_replies:1"] {
+            assert!(info.lines().any(|line| line == field), "{field} in\n{info}");
+        }
+        let blpop = info.lines().find(|line| line.starts_with("cmdstat_blpop:calls=1,"));
+        assert!(blpop.is_some_and(|line| line.ends_with("rejected_calls=0,failed_calls=1")), "{info}");
+    }
+
+    #[test]
+    fn the_event_loop_is_shown_to_who_asks_for_it() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        assert!(!server.run(a, "INFO everything").contains("eventloop_duration_cron_sum"));
+        assert!(server.run(a, "INFO debug").contains("# Debug\r\neventloop_duration_aof_sum:0\r\n"));
+        assert!(server.run(a, "INFO stats").contains("\r\neventloop_cycles:0\r\n"));
     }
 
     #[test]

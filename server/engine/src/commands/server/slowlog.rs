@@ -112,6 +112,9 @@ fn reset(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
 /// Adds the command that just ran to the slow log.
 pub(crate) fn record(cx: &mut Context<'_>, elapsed_us: u64) {
     let max = usize::try_from(cx.shared.config.slowlog_max_len).unwrap_or(usize::MAX);
+    if max == 0 {
+        return;
+    }
     let entry = SlowEntry {
         id: cx.shared.slow_log.next_id,
         at_s: cx.now_ms() / 1000,
@@ -185,6 +188,17 @@ mod tests {
         server.run(a, "CONFIG SET slowlog-log-slower-than -1");
         server.run(a, "SLOWLOG RESET");
         server.run(a, "PING");
+        assert_eq!(server.run(a, "SLOWLOG LEN"), ":0\r\n");
+    }
+
+    #[test]
+    fn what_no_log_is_kept_of_takes_no_number() {
+        let mut server = TestEngine::new();
+        let a = server.connect(Resp::V2);
+        server.run(a, "CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 0");
+        let before = server.engine.shared.slow_log.next_id;
+        server.run(a, "PING");
+        assert_eq!(server.engine.shared.slow_log.next_id, before);
         assert_eq!(server.run(a, "SLOWLOG LEN"), ":0\r\n");
     }
 
