@@ -44,6 +44,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cairn_engine::effects::Batch;
+use cairn_engine::host::Facts;
 use cairn_engine::{Engine, Host, Slot};
 use cairn_replication::handle::Handle;
 use cairn_replication::transport::tls::Tls;
@@ -163,6 +164,8 @@ pub struct Executor {
     forwarding: Forwarding,
     feeds: Feeds,
     oom_score: OomScore,
+    /// A connection could not be accepted, for want of file descriptors or of time: the next cron looks again.
+    accept_later: bool,
 }
 
 /// Counters of bytes and turns, and their rates.
@@ -191,6 +194,16 @@ impl Traffic {
         self.turns_us += took_us;
         self.turn_us_max = self.turn_us_max.max(took_us);
         self.turn_commands_max = self.turn_commands_max.max(commands);
+    }
+
+    /// Of each turn: INFO shows what has been up to the one that it is in.
+    fn show_turns(&self, facts: &mut Facts) {
+        facts.turns = self.turns;
+        facts.turns_us = self.turns_us;
+        facts.cron_us = self.cron_us;
+        facts.journal_us = self.journal_us;
+        facts.turn_us_max = self.turn_us_max;
+        facts.turn_commands_max = self.turn_commands_max;
     }
 }
 
@@ -253,6 +266,7 @@ impl Executor {
             forwarding: Forwarding::default(),
             feeds: Feeds::default(),
             oom_score: OomScore::default(),
+            accept_later: false,
         }
     }
 

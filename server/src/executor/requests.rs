@@ -716,12 +716,6 @@ impl Executor {
         facts.rejected_connections = self.figures.rejected;
         facts.net_input_bytes = self.figures.input_bytes;
         facts.net_output_bytes = self.figures.output_bytes;
-        facts.turns = self.figures.turns;
-        facts.turns_us = self.figures.turns_us;
-        facts.cron_us = self.figures.cron_us;
-        facts.journal_us = self.figures.journal_us;
-        facts.turn_us_max = self.figures.turn_us_max;
-        facts.turn_commands_max = self.figures.turn_commands_max;
         facts.log_enabled = self.journal.is_some();
         if let Some(journal) = &self.journal {
             let figures = journal.figures();

@@ -88,6 +88,7 @@ impl Executor {
         let exit = self.do_turn();
         let took_us = self.host.monotonic_us().saturating_sub(self.engine.shared.turn_us);
         self.figures.note_turn(took_us, self.engine.shared.stats.commands.saturating_sub(commands));
+        self.figures.show_turns(&mut self.shared.borrow_mut().facts);
         exit
     }
 
@@ -114,9 +115,10 @@ impl Executor {
                 // A listener that has been replaced may have left its token behind.
                 let Some((_, listed, _)) = self.listeners.get(token - LISTENER_TOKENS) else { continue };
                 listed.taken();
-                // Otherwise the next cron looks again.
                 if accepting {
                     self.accept(token - LISTENER_TOKENS);
+                } else {
+                    self.accept_later = true;
                 }
                 continue;
             }
@@ -273,7 +275,7 @@ impl Executor {
                 Poll::Ready(Err(error)) => {
                     tracing::warn!("cannot accept a connection: {error}");
                     if is_shortage(&error) {
-                        // The next cron looks again.
+                        self.accept_later = true;
                         return;
                     }
                     // That one connection has failed; there may be others behind it.
@@ -728,9 +730,10 @@ impl Executor {
             self.every_second();
             self.look_after_replicas();
         }
-        // A listener that failed for want of file descriptors is looked at again.
-        for (_, token, _) in &self.listeners {
-            token.list();
+        if std::mem::take(&mut self.accept_later) {
+            for (_, token, _) in &self.listeners {
+                token.list();
+            }
         }
     }
 
