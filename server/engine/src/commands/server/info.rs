@@ -558,11 +558,15 @@ mod tests {
     fn codes_that_scripts_invent_are_counted_together_when_they_are_many() {
         let mut server = TestEngine::new();
         let a = server.connect(Resp::V2);
+        let mut fail = |code: &str| {
+            let script = b"return redis.error_reply(ARGV[1])";
+            server.send(a, &[b"EVAL", script, b"0", code.as_bytes()])
+        };
         for n in 1..=1100 {
-            server.run(a, &format!("EVAL 'return redis.error_reply(ARGV[1])' 0 {n}x"));
+            assert_eq!(fail(&format!("{n}x")), format!("-{n}x\r\n").as_bytes());
         }
+        fail("1x");
         server.run(a, "SET a b c");
-        server.run(a, "EVAL 'return redis.error_reply(ARGV[1])' 0 1x");
         let info = server.run(a, "INFO errorstats");
         for field in
             ["errorstat_1x:count=2", "errorstat_ERR:count=1", "errorstat_ERRORSTATS_OVERFLOW:count=972"]
