@@ -35,6 +35,10 @@ pub struct Snapshots {
     running: Option<Running>,
     /// One more is to start when this one is done.
     pub scheduled: bool,
+    /// The next one is asked for by BGREWRITEAOF, or by the length of the log.
+    pub log_wanted: bool,
+    /// So was the one being written.
+    for_log: bool,
     pub last_save_at_s: i64,
     pub last_try_at_s: i64,
     pub last_ok: bool,
@@ -91,6 +95,8 @@ impl Snapshots {
             in_step: false,
             running: None,
             scheduled: false,
+            log_wanted: false,
+            for_log: false,
             last_save_at_s: now_s,
             last_try_at_s: 0,
             last_ok: true,
@@ -107,6 +113,11 @@ impl Snapshots {
     /// Is one being written?
     pub fn running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Is one being written to make the log shorter?
+    pub fn runs_for_log(&self) -> bool {
+        self.running() && self.for_log
     }
 
     /// When the one being written was started, in Unix seconds.
@@ -139,6 +150,7 @@ impl Snapshots {
     pub fn start(&mut self, snapshot: Snapshot, compress: bool, now_s: i64, waiting: Vec<u64>) {
         assert!(self.running.is_none(), "two snapshots at a time");
         self.scheduled = false;
+        self.for_log = std::mem::take(&mut self.log_wanted);
         self.last_try_at_s = now_s;
         let (to_executor, from_thread) = channel();
         let (to_thread, from_executor) = channel::<Commit>();

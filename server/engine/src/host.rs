@@ -133,6 +133,9 @@ pub struct Facts {
     pub last_save_at_s: i64,
     pub last_save_ok: bool,
     pub save_in_progress: bool,
+    /// The snapshot being written, or the next one, is to make the log shorter.
+    pub rewrite_in_progress: bool,
+    pub rewrite_scheduled: bool,
     pub save_started_at_s: i64,
     pub last_save_seconds: i64,
     pub changes_since_save: u64,

@@ -125,6 +125,7 @@ impl Executor {
                     Err(error) => self.answer_error(client, &format!("ERR {error}")),
                 },
                 Request::CompactLog => {
+                    self.snapshots.log_wanted = true;
                     if self.snapshots.running() {
                         self.snapshots.scheduled = true;
                     } else {
@@ -251,6 +252,7 @@ impl Executor {
                     && grown >= config.auto_aof_rewrite_min_size
                     && grown >= base * u64::from(config.auto_aof_rewrite_percentage) / 100
             });
+        self.snapshots.log_wanted |= log_grown;
         if log_grown || self.snapshots.due(&config.save, dirty, now_ms() / 1000) {
             self.start_snapshot(Vec::new());
         }
@@ -708,6 +710,8 @@ impl Executor {
         facts.last_save_at_s = self.snapshots.last_save_at_s;
         facts.last_save_ok = self.snapshots.last_ok;
         facts.save_in_progress = self.snapshots.running();
+        facts.rewrite_in_progress = self.snapshots.runs_for_log();
+        facts.rewrite_scheduled = self.snapshots.scheduled && self.snapshots.log_wanted;
         facts.save_started_at_s = self.snapshots.started_at_s().unwrap_or(0);
         facts.last_save_seconds = self.snapshots.last_seconds;
         facts.saves = self.snapshots.saves;

@@ -303,9 +303,8 @@ fn persistence(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("rdb_saves", facts.saves);
     text.constants(&["rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"], 0);
     text.flag("aof_enabled", facts.log_enabled);
-    // The log is made shorter by a snapshot, whoever asked for it.
-    text.flag("aof_rewrite_in_progress", facts.save_in_progress);
-    text.field("aof_rewrite_scheduled", 0);
+    text.flag("aof_rewrite_in_progress", facts.rewrite_in_progress);
+    text.flag("aof_rewrite_scheduled", facts.rewrite_scheduled);
     text.constants(&["aof_last_rewrite_time_sec", "aof_current_rewrite_time_sec"], -1);
     text.field("aof_last_bgrewrite_status", "ok");
     text.constants(&["aof_rewrites", "aof_rewrites_consecutive_failures"], 0);

@@ -60,7 +60,11 @@ pub(super) static BGREWRITEAOF: Command = Command {
 };
 
 fn bgrewriteaof(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
-    let scheduled = cx.host.facts().save_in_progress;
+    let facts = cx.host.facts();
+    if facts.rewrite_in_progress {
+        return Err("ERR Background append only file rewriting already in progress".into());
+    }
+    let scheduled = facts.save_in_progress;
     cx.host.request(Request::CompactLog);
     cx.reply.simple(if scheduled {
         "Background append only file rewriting scheduled"
@@ -173,5 +177,8 @@ mod tests {
         server.host.facts.save_in_progress = true;
         assert_eq!(server.run(a, "SAVE"), "-ERR Background save already in progress\r\n");
         assert_eq!(server.run(a, "BGREWRITEAOF"), "+Background append only file rewriting scheduled\r\n");
+        server.host.facts.rewrite_in_progress = true;
+        let refusal = "-ERR Background append only file rewriting already in progress\r\n";
+        assert_eq!(server.run(a, "BGREWRITEAOF"), refusal);
     }
 }
