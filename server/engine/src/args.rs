@@ -34,6 +34,13 @@ impl<'a> Args<'a> {
         parse_i64(self.0[i]).ok_or(CommandError::NotInteger)
     }
 
+    /// Argument `i` as a 32-bit integer.
+    pub fn int32(&self, i: usize) -> CommandResult<i32> {
+        i32::try_from(self.int(i)?).map_err(|_| {
+            CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647")
+        })
+    }
+
     /// Argument `i` as a double.
     pub fn double(&self, i: usize) -> CommandResult<f64> {
         parse_f64(self.0[i]).ok_or(CommandError::NotFloat)

@@ -6,7 +6,7 @@
 
 use cairn_proto::ReplyWriter;
 
-use crate::args::{Args, OwnedArgs};
+use crate::args::{Args, OwnedArgs, parse_f64};
 use crate::client::{BlockKind, Blocked, BlockedOn, ClientState, ReplicaWait, Slot, TimeoutReply};
 use crate::command::{Entry, Flag};
 use crate::config::Config;
@@ -14,6 +14,7 @@ use crate::error::{CommandError, CommandResult};
 use crate::host::Host;
 use crate::keyspace::Keyspace;
 use crate::keyspace::dirty::DirtyKeys;
+use crate::long_double::LongDouble;
 use crate::notify::Class;
 use crate::scripting::Scripts;
 use crate::shared::Shared;
@@ -245,7 +246,9 @@ impl<'a> Context<'a> {
 
     /// The time-out argument of a blocking command (seconds, may be fractional; 0: for ever) as a deadline.
     pub fn deadline(&self, arg: &[u8]) -> CommandResult<Option<i64>> {
-        let seconds = crate::args::parse_f64(arg)
+        // Redis reads a long double: what is too large for a double is a number all the same.
+        let seconds = parse_f64(arg)
+            .or_else(|| LongDouble::parse(arg).map(LongDouble::to_f64))
             .ok_or(CommandError::new("ERR timeout is not a float or out of range"))?;
         let ms = (seconds * 1000.0).ceil();
         if ms > i64::MAX as f64 / 2.0 {

@@ -9,7 +9,7 @@ use crate::client::{BlockedOn, ClientState, ReplyMode, TimeoutReply};
 use crate::command::{Entry, Flag, Flags, Group, table};
 use crate::context::{Context, Mode};
 use crate::effects::removal;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::host::LogLevel;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::fields::Expired;
@@ -217,7 +217,7 @@ pub(crate) fn find(args: Args<'_>) -> CommandResult<&'static Entry> {
     }
     table().find_sub(command, args[1]).ok_or_else(|| {
         let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&args[1][..args[1].len().min(UNKNOWN_ARGS_BYTES_MAX)]);
+        text.extend_from_slice(printed(&args[1][..args[1].len().min(UNKNOWN_ARGS_BYTES_MAX)]));
         text.extend_from_slice(format!("'. Try {} HELP.", command.spec.name.to_uppercase()).as_bytes());
         CommandError::Bytes(text)
     })
@@ -225,14 +225,14 @@ pub(crate) fn find(args: Args<'_>) -> CommandResult<&'static Entry> {
 
 fn unknown_command(args: Args<'_>) -> CommandError {
     let mut text = b"ERR unknown command '".to_vec();
-    text.extend_from_slice(&args[0][..args[0].len().min(UNKNOWN_ARGS_BYTES_MAX)]);
+    text.extend_from_slice(printed(&args[0][..args[0].len().min(UNKNOWN_ARGS_BYTES_MAX)]));
     text.extend_from_slice(b"', with args beginning with: ");
     let mut listed = 0;
     for arg in args.from(1) {
         if listed >= UNKNOWN_ARGS_BYTES_MAX {
             break;
         }
-        let shown = &arg[..arg.len().min(UNKNOWN_ARGS_BYTES_MAX - listed)];
+        let shown = printed(&arg[..arg.len().min(UNKNOWN_ARGS_BYTES_MAX - listed)]);
         text.push(b'\'');
         text.extend_from_slice(shown);
         text.extend_from_slice(b"' ");

@@ -62,6 +62,11 @@ impl CommandError {
     }
 }
 
+/// The part of a client's bytes that Redis reads or repeats as a C string, which ends at the first NUL.
+pub fn printed(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
 impl From<String> for CommandError {
     fn from(text: String) -> Self {
         Self::Text(Cow::Owned(text))

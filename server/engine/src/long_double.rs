@@ -68,6 +68,18 @@ impl LongDouble {
         Some(Self { negative, magnitude })
     }
 
+    /// The nearest double; infinite if it is too large for one, and the smallest one if it is too small.
+    pub fn to_f64(self) -> f64 {
+        let magnitude = match self.magnitude {
+            Magnitude::Zero => 0.0,
+            Magnitude::Infinite => f64::INFINITY,
+            Magnitude::Finite { mantissa, exponent } => {
+                (mantissa as f64 * 2f64.powi(exponent)).max(f64::MIN_POSITIVE)
+            }
+        };
+        if self.negative { -magnitude } else { magnitude }
+    }
+
     /// Is it infinite?
     pub fn is_infinite(&self) -> bool {
         self.magnitude == Magnitude::Infinite

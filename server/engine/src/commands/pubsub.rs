@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::client::{ReplyMode, Slot};
 use crate::command::{CHANNEL, COMMAND, Command, Flag, Group, Keys};
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::glob;
 use crate::pubsub::{Scope, subscribe, unsubscribe};
 
@@ -256,7 +256,8 @@ static SHARDCHANNELS: Command = Command {
 
 fn list_channels(cx: &mut Context<'_>, args: Args<'_>, scope: Scope) -> CommandResult {
     if args.len() > 3 {
-        let name = [b"ERR unknown subcommand or wrong number of arguments for '", args.at(1)].concat();
+        let name =
+            [b"ERR unknown subcommand or wrong number of arguments for '", printed(args.at(1))].concat();
         return Err(CommandError::Bytes([&name, b"'. Try PUBSUB HELP.".as_slice()].concat()));
     }
     let table = match scope {

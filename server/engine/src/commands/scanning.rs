@@ -3,7 +3,7 @@
 use cairn_proto::ReplyWriter;
 
 use crate::args::Args;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 
 /// Elements of one call without COUNT.
 const COUNT_DEFAULT: usize = 10;
@@ -70,6 +70,7 @@ impl<'a> ScanOptions<'a> {
 
 /// A cursor as Redis takes it (`strtoul`, the whole argument): a sign is allowed, and nothing at all is 0.
 pub(super) fn parse_cursor(arg: &[u8]) -> CommandResult<u64> {
+    let arg = printed(arg);
     let (negative, digits) = match arg {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),

@@ -8,7 +8,7 @@ mod users;
 use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 
 pub(super) const COMMANDS: &[&Command] = &[&ACL];
 
@@ -93,7 +93,10 @@ fn genpass(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 
 /// Too many arguments for a subcommand whose arity does not say so.
 fn wrong_arguments(args: Args<'_>) -> CommandError {
-    let text =
-        [b"ERR unknown subcommand or wrong number of arguments for '", args.at(1), b"'. Try ACL HELP."];
+    let text = [
+        b"ERR unknown subcommand or wrong number of arguments for '",
+        printed(args.at(1)),
+        b"'. Try ACL HELP.",
+    ];
     CommandError::Bytes(text.concat())
 }

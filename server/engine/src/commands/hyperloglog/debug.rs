@@ -6,7 +6,7 @@ use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ_REWRITE};
 use crate::commands::string::raw_at;
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::rng::Rng;
 use crate::value::Value;
 
@@ -50,7 +50,9 @@ fn pfdebug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         make_dense(cx, key, form)?;
         cx.reply.int((form == Form::Sparse).into());
     } else {
-        return Err(CommandError::Bytes([b"ERR Unknown PFDEBUG subcommand '", args.at(1), b"'"].concat()));
+        return Err(CommandError::Bytes(
+            [b"ERR Unknown PFDEBUG subcommand '", printed(args.at(1)), b"'"].concat(),
+        ));
     }
     Ok(())
 }

@@ -114,7 +114,8 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let expire_at_ms = match ttl {
         0 => None,
         _ if options.absolute => Some(ttl),
-        _ => Some(ttl.saturating_add(cx.now_ms())),
+        // What overflows is over, as it is in Redis.
+        _ => Some(ttl.wrapping_add(cx.now_ms())),
     };
     cx.reply.ok();
     if expire_at_ms.is_some_and(|at_ms| at_ms <= cx.now_ms()) && !cx.mode.applying {

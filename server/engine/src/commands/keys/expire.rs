@@ -4,7 +4,7 @@ use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Keys, READ, UPDATE};
 use crate::context::Context;
 use crate::effects::removal;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::notify::Class;
 
 /// Gives an existing key a time to live, an absolute time in Unix milliseconds; one that has passed removes the key.
@@ -80,7 +80,9 @@ impl Conditions {
             } else if args.is(i, "LT") {
                 conditions.only_earlier = true;
             } else {
-                return Err(CommandError::Bytes([b"ERR Unsupported option ".as_slice(), word].concat()));
+                return Err(CommandError::Bytes(
+                    [b"ERR Unsupported option ".as_slice(), printed(word)].concat(),
+                ));
             }
         }
         if conditions.only_without

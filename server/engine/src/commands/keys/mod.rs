@@ -327,10 +327,7 @@ const SAME_OBJECT: CommandError = CommandError::new("ERR source and destination 
 
 /// Argument `i` as a database that is there.
 fn parse_db(cx: &Context<'_>, args: Args<'_>, i: usize) -> CommandResult<usize> {
-    let index = i32::try_from(args.int(i)?).map_err(|_| {
-        CommandError::new("ERR value is out of range, value must between -2147483648 and 2147483647")
-    })?;
-    match usize::try_from(index) {
+    match usize::try_from(args.int32(i)?) {
         Ok(db) if db < cx.keys.dbs().len() => Ok(db),
         _ => Err("ERR DB index is out of range".into()),
     }

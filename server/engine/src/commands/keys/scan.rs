@@ -7,7 +7,7 @@ use crate::command::{COMMAND, Category, Command, Flag};
 use crate::commands::scanning::{Extra, ScanOptions, parse_cursor, reply_scan};
 use crate::context::Context;
 use crate::dispatch::expire_due;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::value::Kind;
 
 /// Random picks before RANDOMKEY looks systematically.
@@ -80,7 +80,7 @@ fn scan(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if let Some(name) = options.kind
         && !Kind::ALL.iter().any(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
     {
-        return Err(CommandError::Bytes([b"ERR unknown type name '", name, b"'"].concat()));
+        return Err(CommandError::Bytes([b"ERR unknown type name '", printed(name), b"'"].concat()));
     }
     let keys = &*cx.keys;
     let mut due: Vec<Box<[u8]>> = Vec::new();

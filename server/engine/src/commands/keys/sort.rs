@@ -229,10 +229,14 @@ impl<'k> Found<'k> {
     }
 }
 
-/// A number as C's `strtod` takes it: after blanks, up to the first NUL; nothing at all is 0.
+/// A number as C's `strtod` takes it: after blanks, up to the first NUL; nothing at all is 0. What is too small for all
+/// its digits is none here, for that is when `strtod` reports ERANGE.
 fn parse_score(bytes: &[u8]) -> Option<f64> {
     let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    if text.is_empty() { Some(0.0) } else { parse_f64(text.trim_ascii_start()) }
+    match text {
+        [] => Some(0.0),
+        text => parse_f64(text.trim_ascii_start()).filter(|score| !score.is_subnormal()),
+    }
 }
 
 /// An element and what it is sorted by.
@@ -410,6 +414,7 @@ mod tests {
             (b" ", None),
             (b"2\0rest", Some(2.0)),
             (b"nan", None),
+            (b"5e-324", None),
             (b"-inf", Some(f64::NEG_INFINITY)),
         ] {
             assert_eq!(parse_score(text), expected, "{text:?}");

@@ -10,7 +10,7 @@ use crate::busy;
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::commands::help;
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::glob;
 use crate::host::Host;
 use crate::rdb;
@@ -50,7 +50,7 @@ fn load(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     cx.depends_on_functions();
     let (code, options) = args.from(2).split_last().expect("three arguments at least");
     if let Some(option) = options.iter().find(|option| !option.eq_ignore_ascii_case(b"replace")) {
-        return Err(CommandError::Bytes([b"ERR Unknown option given: ", *option].concat()));
+        return Err(CommandError::Bytes([b"ERR Unknown option given: ", printed(option)].concat()));
     }
     bound_memory(cx);
     let mut loading = Loading::new(&*cx.host, cx.mode.applying);
@@ -145,7 +145,7 @@ fn flush(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 fn subcommand_syntax(args: Args<'_>) -> CommandError {
     let text = [
         b"ERR unknown subcommand or wrong number of arguments for '".as_slice(),
-        args.at(1),
+        printed(args.at(1)),
         b"'. Try FUNCTION HELP.",
     ];
     CommandError::Bytes(text.concat())
@@ -175,7 +175,7 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         } else if pattern.is_none() && option.eq_ignore_ascii_case(b"libraryname") {
             pattern = Some(*options.next().ok_or("ERR library name argument was not given")?);
         } else {
-            return Err(CommandError::Bytes([b"ERR Unknown argument ", *option].concat()));
+            return Err(CommandError::Bytes([b"ERR Unknown argument ", printed(option)].concat()));
         }
     }
     cx.depends_on_functions();

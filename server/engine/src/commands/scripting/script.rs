@@ -37,6 +37,7 @@ static SCRIPT_LOAD: Command = Command {
     summary: "Makes a script known, to be run by EVALSHA.",
     complexity: "O(N) with N the length of the script",
     syntax: "script:string",
+    tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     run: script_load,
     ..COMMAND
 };
@@ -54,10 +55,11 @@ static SCRIPT_EXISTS: Command = Command {
     arity: -3,
     group: Group::Scripting,
     since: "2.6.0",
-    flags: &[Flag::NoScript, Flag::Stale],
+    flags: &[Flag::NoScript],
     summary: "Says which scripts are known.",
     complexity: "O(N) with N the number of digests",
     syntax: "sha1:string [sha1:string ...]",
+    tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
     run: script_exists,
     ..COMMAND
 };
@@ -77,10 +79,11 @@ static SCRIPT_FLUSH: Command = Command {
     arity: -2,
     group: Group::Scripting,
     since: "2.6.0",
-    flags: &[Flag::NoScript, Flag::Stale],
+    flags: &[Flag::NoScript],
     summary: "Forgets all scripts.",
     complexity: "O(N) with N the number of scripts",
     syntax: "[ASYNC | SYNC]",
+    tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
     run: script_flush,
     ..COMMAND
 };
@@ -125,6 +128,7 @@ static SCRIPT_KILL: Command = Command {
     since: "2.6.0",
     flags: &[Flag::NoScript, Flag::AllowBusy],
     summary: "Ends the running script.",
+    tips: &["request_policy:all_shards", "response_policy:one_succeeded"],
     run: script_kill,
     ..COMMAND
 };

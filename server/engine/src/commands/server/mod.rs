@@ -31,7 +31,7 @@ use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
 use crate::dispatch;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 
 pub(super) const COMMANDS: &[&Command] = &[
     &persistence::BGREWRITEAOF,
@@ -261,7 +261,7 @@ fn expire_watched(cx: &mut Context<'_>, swapped: [usize; 2]) {
 /// A subcommand whose arity allows more arguments than make sense.
 fn wrong_arguments(args: Args<'_>) -> CommandError {
     let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-    text.extend_from_slice(&args.at(1)[..args.at(1).len().min(128)]);
+    text.extend_from_slice(printed(&args.at(1)[..args.at(1).len().min(128)]));
     text.extend_from_slice(b"'. Try ");
     text.extend_from_slice(&args.at(0).to_ascii_uppercase());
     text.extend_from_slice(b" HELP.");

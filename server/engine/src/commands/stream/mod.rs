@@ -26,7 +26,7 @@ use cairn_proto::{ReplyWriter, SHARED_BULK_MIN};
 use crate::command::Command;
 use crate::context::Context;
 use crate::ds::listpack::Item;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::types::Stream;
 use crate::types::stream::{Entry, Range, StreamId};
 use crate::value::Value;
@@ -107,7 +107,7 @@ fn parse_end(arg: &[u8]) -> CommandResult<StreamId> {
 
 /// An error line with what the client named in it.
 fn error_with(parts: &[&[u8]]) -> CommandError {
-    CommandError::Bytes(parts.concat())
+    CommandError::Bytes(parts.iter().flat_map(|part| printed(part)).copied().collect())
 }
 
 fn no_group(key: &[u8], group: &[u8]) -> CommandError {

@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::command::{
-    COMMAND, Command, Flag, Group, INSERT, Keys, OVERWRITE, READ_UPDATE, READ_UPDATE_VARIABLE,
+    COMMAND, Command, Flag, Group, Keys, OVERWRITE, OVERWRITE_INSERT, READ_UPDATE, READ_UPDATE_VARIABLE,
 };
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
@@ -186,7 +186,7 @@ pub(super) static SETNX: Command = Command {
     arity: 3,
     group: Group::String,
     flags: &[Flag::Write, Flag::DenyOom, Flag::Fast],
-    keys: &[Keys::at(1, INSERT)],
+    keys: &[Keys::at(1, OVERWRITE_INSERT)],
     summary: "Sets the string at a key unless the key is there.",
     syntax: "key value:string",
     run: setnx,
@@ -283,7 +283,7 @@ pub(super) static MSETNX: Command = Command {
     group: Group::String,
     since: "1.0.1",
     flags: &[Flag::Write, Flag::DenyOom],
-    keys: &[Keys::range(1, -1, 2, INSERT)],
+    keys: &[Keys::range(1, -1, 2, OVERWRITE_INSERT)],
     summary: "Sets the strings at several keys unless any of them is there.",
     complexity: "O(N) with N the number of keys",
     syntax: "key value:string [key value:string ...]",

@@ -122,7 +122,7 @@ pub(super) static ZINTERCARD: Command = Command {
 
 fn reply(cx: &mut Context<'_>, args: Args<'_>, operation: Operation) -> CommandResult {
     let request = Request::parse(cx, args, 1, operation, Extra::Scores)?;
-    let result = request.run(ZsetBuilder::new(cx.keys.seed())).finish(&limits(cx));
+    let result = request.run(ZsetBuilder::new(cx.keys.seed())).finish_to_read();
     let with_scores = request.with_scores;
     members_head(cx.reply, result.len(), with_scores);
     for element in &result {

@@ -183,7 +183,7 @@ impl<'a> Request<'a> {
             } else if args.is(at, "LIMIT") && at + 2 < args.len() {
                 (offset, count) = (args.int(at + 1)?, args.int(at + 2)?);
                 at += 2;
-            } else if form.reverse.is_none() && args.is(at, "REV") {
+            } else if reverse.is_none() && args.is(at, "REV") {
                 reverse = Some(true);
             } else if by.is_none() && args.is(at, "BYLEX") {
                 by = Some(By::Text);

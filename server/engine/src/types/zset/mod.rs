@@ -351,6 +351,11 @@ impl ZsetBuilder {
     pub fn finish(self, limits: &Limits) -> Zset {
         Zset::from_tree(ZsetTree::from_scores(self.0), limits)
     }
+
+    /// The set, only to be read from: its scores are just what was put in, whereas the small form, as Redis's, has no -0.
+    pub fn finish_to_read(self) -> Zset {
+        Zset(Repr::Tree(Arc::new(ZsetTree::from_scores(self.0))))
+    }
 }
 
 impl<'a> IntoIterator for &'a Zset {

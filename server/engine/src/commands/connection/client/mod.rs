@@ -10,7 +10,7 @@ use crate::args::{Args, parse_i64};
 use crate::client::{BlockedOn, ReplyMode};
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::{CommandError, CommandResult, printed};
 use crate::shared::Pause;
 
 use super::ALWAYS;
@@ -317,7 +317,7 @@ fn may_be_unblocked(cx: &mut Context<'_>, slot: usize) -> bool {
 /// Too many arguments for a subcommand whose arity does not say so.
 fn wrong_arguments(args: Args<'_>) -> CommandError {
     let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
-    text.extend_from_slice(args.at(1));
+    text.extend_from_slice(printed(args.at(1)));
     text.extend_from_slice(b"'. Try CLIENT HELP.");
     CommandError::Bytes(text)
 }
