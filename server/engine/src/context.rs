@@ -77,6 +77,13 @@ impl<'a> Context<'a> {
         touch_key(self.shared, self.client, db, key, Some(by));
     }
 
+    /// [`Context::touch_key`] for what Redis counts as a change though nothing is another than before: there is no effect
+    /// that reads would have to wait for.
+    pub fn touch_key_unchanged(&mut self, key: &[u8]) {
+        let (db, by) = (self.keys.selected(), self.client.slot);
+        tell_watchers(self.shared, self.client, db, key, Some(by));
+    }
+
     /// [`Context::touch_key`] for a change that nobody has made: the key has expired, or was evicted.
     pub fn touch_key_gone(&mut self, key: &[u8]) {
         let db = self.keys.selected();
@@ -338,6 +345,10 @@ impl<'a> Context<'a> {
 /// A key of `db` has changed, by a client's command or by itself: watchers, held reads, blocked clients, caches.
 fn touch_key(shared: &mut Shared, client: &mut ClientState, db: usize, key: &[u8], by: Option<Slot>) {
     mark_unreleased(shared, db, key);
+    tell_watchers(shared, client, db, key, by);
+}
+
+fn tell_watchers(shared: &mut Shared, client: &mut ClientState, db: usize, key: &[u8], by: Option<Slot>) {
     shared.tracking.key_changed(key, by);
     if shared.watchers.is_empty() && shared.blocking.by_key.is_empty() {
         return;

@@ -139,7 +139,8 @@ fn ltrim(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let len = list.len();
     let (first, count) = index_range(start, stop, len).unwrap_or((0, 0));
     if count == len {
-        // Redis publishes this, too, and writes it down as little.
+        // Redis publishes this, too, tells who watches the key, and writes it down as little.
+        cx.touch_key_unchanged(key);
         cx.notify(Class::List, "ltrim", key);
         cx.reply.ok();
         return Ok(());
