@@ -2,6 +2,7 @@
 //!
 //! - [`golden`]: the language of `commands/**/*.gold`, conversations with a server whose expected replies are
 //!   recorded from a real redis-server, and the runner that checks them against any [`golden::Target`].
+//! - [`differential`]: random commands for `cairn-server` and `redis-server`, whose replies must not differ.
 //! - [`nodes`]: servers in the process of the test, of which one leads and others forward to it.
 //! - [`sim`]: whole nodes in one thread, with a clock, a network and disks that a seed decides on.
 //! - [`server`]: starts a `cairn-server` or a `redis-server` of its own on a free port and stops it again.
@@ -18,6 +19,7 @@
 //! ```
 
 pub mod cluster;
+pub mod differential;
 pub mod golden;
 pub mod nodes;
 pub mod server;

@@ -71,6 +71,17 @@ enum Command {
         #[arg(long, default_value = "100")]
         rounds: String,
     },
+    /// Random commands for cairn-server and redis-server, whose replies must not differ but as explained (tests/README.md)
+    Differential {
+        /// Repeat the run that printed this seed; a fresh one if not given
+        #[arg(long)]
+        seed: Option<String>,
+        #[arg(long, default_value = "1000000")]
+        commands: String,
+        /// Begin with this episode of the seed
+        #[arg(long, default_value = "0")]
+        episode: String,
+    },
     /// Groups of nodes on simulated machines, disks and networks; what went wrong for a seed goes wrong again for it
     Sim {
         /// How many seeds to run
@@ -190,6 +201,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::UseCases { target, pytest } => use_cases(&mut Steps::new(), target, &pytest),
         Command::Clients { pytest } => clients(&mut Steps::new(), &pytest),
         Command::Crash { seeds, rounds } => crash(&seeds, &rounds),
+        Command::Differential { seed, commands, episode } => differential(seed, &commands, &episode),
         Command::Sim { seeds, seed, trace, deep } => sim(seeds, seed, trace, deep),
         Command::ClusterTest { scenarios, rounds, seed, list } => {
             cluster_test(&scenarios, rounds.as_deref(), &seed, list)
@@ -326,6 +338,18 @@ fn crash(seeds: &str, rounds: &str) -> anyhow::Result<()> {
         steps.run(name, command, "the failing history is named above")?;
     }
     Ok(())
+}
+
+fn differential(seed: Option<String>, commands: &str, episode: &str) -> anyhow::Result<()> {
+    let mut steps = Steps::new();
+    build_server(&mut steps)?;
+    tools::ensure_redis()?;
+    let mut command = cargo(&["run", "--quiet", "-p", "cairn-tests", "--bin", "differential", "--"]);
+    command.args(["--commands", commands, "--episode", episode]);
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed]);
+    }
+    steps.run("random commands", command, "the seed is named above, and what differs with it")
 }
 
 /// In the profile of the tests: a seed means the same there, and the assertions of openraft are on.

@@ -37,6 +37,7 @@ impl Reply {
     /// The value at the start of `input` and how many bytes it took; `None` while it is incomplete.
     pub fn decode(input: &[u8]) -> anyhow::Result<Option<(Reply, usize)>> {
         let Some(end) = input.windows(2).position(|w| w == b"\r\n") else { return Ok(None) };
+        ensure!(end > 0, "a line without a type byte");
         let (kind, line, body) = (input[0], &input[1..end], &input[end + 2..]);
         let header = end + 2;
         let count = || -> anyhow::Result<i64> {
