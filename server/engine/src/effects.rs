@@ -180,6 +180,11 @@ impl Effects {
         self.open.len() > self.whole
     }
 
+    /// Has the running unit told replicas of Redis's kind anything?
+    pub fn tells_in_unit(&self) -> bool {
+        self.feed.unit_len() > 0
+    }
+
     /// Has the running unit written so much that nothing more may be added?
     pub fn unit_is_full(&self) -> bool {
         (self.open.len() - self.whole).max(self.feed.unit_len()) > self.unit_bytes_max

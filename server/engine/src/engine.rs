@@ -696,7 +696,6 @@ impl Engine {
     ) {
         let mut client = self.shared.clients[slot].take().expect("a client's command runs alone");
         let from = client.reply.out.end();
-        let told = self.shared.effects.fed_offset();
         self.shared.hold = 0;
         self.keys.select(client.state.db);
         self.keys.no_touch = client.state.no_touch;
@@ -722,10 +721,11 @@ impl Engine {
         self.shared.expiry_held = false;
         self.keys.show_hidden();
         let seq = self.shared.effects.open_seq();
+        let told = self.shared.effects.tells_in_unit();
         if self.shared.effects.end_unit(apart) {
             client.state.written_seq = seq;
         }
-        if self.shared.effects.fed_offset() > told {
+        if told {
             client.state.written_offset = self.shared.effects.fed_offset();
         }
         self.shared.settle_deliveries(host);

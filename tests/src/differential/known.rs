@@ -142,10 +142,13 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        why: "arguments are checked also when the key is missing, as in Redis 8.0",
+        why: "arguments are checked before the key is looked up, as in Redis 8.0",
         commands: &["BITCOUNT", "BITPOS"],
         of_redis72: true,
-        explains: |case| matches!(case.redis, Reply::Integer(_)) && is_error(case.cairn, "ERR "),
+        explains: |case| {
+            let looked_up = matches!(case.redis, Reply::Integer(_)) || is_error(case.redis, "WRONGTYPE ");
+            looked_up && is_error(case.cairn, "ERR ")
+        },
     },
     Known {
         why: "7.2 makes a consumer known even if it gets no entry, and tells when it got the last one",

@@ -2,7 +2,9 @@
 
 use cairn_json::Json;
 
-use super::format::{ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, VERSION, kind, module, node};
+use super::format::{
+    ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, VERSION, kind, module, node,
+};
 use super::writer::Writer;
 use crate::ds::Listpack;
 use crate::ds::listpack::Item;

@@ -91,8 +91,7 @@ impl Index {
                 continue;
             }
             let score = if scored {
-                let of = self.docs.get(doc).expect("the reader's document is there");
-                options.scorer.score(&reader, of, words_per_doc)
+                options.scorer.score(&reader, &self.docs.weight(doc), words_per_doc)
             } else {
                 0.0
             };
@@ -144,8 +143,8 @@ impl Index {
             if doc == END {
                 return !cx.stopped();
             }
-            let of = self.docs.get(doc).expect("the reader's document is there");
-            let score = scorer.map_or(0.0, |scorer| scorer.score(&reader, of, words_per_doc));
+            let weight = self.docs.weight(doc);
+            let score = scorer.map_or(0.0, |scorer| scorer.score(&reader, &weight, words_per_doc));
             let mut distances = Vec::new();
             reader.distances(&mut distances);
             if visit(Hit { doc, score, distances }).is_break() {

@@ -1,7 +1,8 @@
 //! How well a document fits.
 
 use super::reader::{Idf, Reader, ReaderKind};
-use crate::index::docs::Doc;
+use crate::index::docs::Weight;
+use std::cmp::Reverse;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scorer {
@@ -40,7 +41,7 @@ impl Scorer {
     }
 
     /// The score of the document that a reader is at.
-    pub fn score(self, reader: &Reader, doc: &Doc, words_per_doc: f64) -> f64 {
+    pub fn score(self, reader: &Reader, doc: &Weight, words_per_doc: f64) -> f64 {
         let own = f64::from(doc.score);
         match self {
             Self::Bm25Std => own * bm25_std(reader, doc, words_per_doc),
@@ -67,10 +68,23 @@ enum Matched<'r, 'a> {
         frequency: f64,
     },
     All,
-    Either(Vec<&'r Reader<'a>>),
-    Both(Vec<&'r Reader<'a>>),
+    Either(Children<'r, 'a>),
+    Both(Children<'r, 'a>),
     One(&'r Reader<'a>),
     Nothing,
+}
+
+/// Those of the children that are at the document, or all.
+struct Children<'r, 'a> {
+    all: &'r [Reader<'a>],
+    at: Option<u32>,
+}
+
+impl<'r, 'a> Children<'r, 'a> {
+    fn iter(&self) -> impl Iterator<Item = &'r Reader<'a>> {
+        let at = self.at;
+        self.all.iter().filter(move |child| at.is_none_or(|doc| child.doc == doc))
+    }
 }
 
 fn matched<'r, 'a>(reader: &'r Reader<'a>) -> Matched<'r, 'a> {
@@ -82,22 +96,21 @@ fn matched<'r, 'a>(reader: &'r Reader<'a>) -> Matched<'r, 'a> {
         ReaderKind::Tag { idf, .. } => Matched::Term { frequency: 1.0, idf: *idf },
         ReaderKind::Filter { frequency, .. } => Matched::Plain { frequency: *frequency },
         ReaderKind::All(_) => Matched::All,
-        ReaderKind::Union { children, heap, first_only } => {
-            if *first_only {
-                let first = heap.peek().map(|std::cmp::Reverse((_, at))| &children[*at as usize]);
-                Matched::Either(first.into_iter().collect())
-            } else {
-                Matched::Either(Reader::matching(children, reader.doc).collect())
+        ReaderKind::Union { children, heap, first_only } => Matched::Either(match heap.peek() {
+            Some(Reverse((_, first))) if *first_only => {
+                let first = *first as usize;
+                Children { all: &children[first..=first], at: None }
             }
-        }
-        ReaderKind::Intersection { children, .. } => Matched::Both(children.iter().collect()),
+            _ => Children { all: children, at: Some(reader.doc) },
+        }),
+        ReaderKind::Intersection { children, .. } => Matched::Both(Children { all: children, at: None }),
         ReaderKind::Optional { child, .. } if child.doc == reader.doc => Matched::One(child),
         ReaderKind::Vector { filter: Some(filter), .. } if filter.doc == reader.doc => Matched::One(filter),
         ReaderKind::Optional { .. } | ReaderKind::Vector { .. } => Matched::Nothing,
     }
 }
 
-fn bm25_std(reader: &Reader, doc: &Doc, words_per_doc: f64) -> f64 {
+fn bm25_std(reader: &Reader, doc: &Weight, words_per_doc: f64) -> f64 {
     // Single precision, as Redis has them.
     const B: f32 = 0.75;
     const K1: f32 = 1.2;
@@ -111,7 +124,7 @@ fn bm25_std(reader: &Reader, doc: &Doc, words_per_doc: f64) -> f64 {
         Matched::Term { frequency, idf } => of_term(reader.weight, idf.bm25, frequency),
         Matched::All if reader.weight != 0.0 => of_term(reader.weight, 1.0, 1.0),
         Matched::Either(children) | Matched::Both(children) => {
-            reader.weight * children.into_iter().map(|child| bm25_std(child, doc, words_per_doc)).sum::<f64>()
+            reader.weight * children.iter().map(|child| bm25_std(child, doc, words_per_doc)).sum::<f64>()
         }
         Matched::One(child) => bm25_std(child, doc, words_per_doc),
         Matched::All | Matched::Plain { .. } | Matched::Nothing => 0.0,
@@ -129,7 +142,7 @@ fn bm25(reader: &Reader, words_per_doc: f64) -> f64 {
         Matched::Plain { frequency } => reader.weight * of(frequency),
         Matched::All => reader.weight * of(1.0),
         Matched::Either(children) | Matched::Both(children) => {
-            reader.weight * children.into_iter().map(|child| bm25(child, words_per_doc)).sum::<f64>()
+            reader.weight * children.iter().map(|child| bm25(child, words_per_doc)).sum::<f64>()
         }
         Matched::One(child) => bm25(child, words_per_doc),
         Matched::Nothing => 0.0,
@@ -149,7 +162,7 @@ fn raw_tfidf(reader: &Reader) -> f64 {
         Matched::Plain { frequency } => reader.weight * frequency,
         Matched::All => reader.weight,
         Matched::Either(children) | Matched::Both(children) => {
-            reader.weight * children.into_iter().map(raw_tfidf).sum::<f64>()
+            reader.weight * children.iter().map(raw_tfidf).sum::<f64>()
         }
         Matched::One(child) => raw_tfidf(child),
         Matched::Nothing => 0.0,
@@ -160,8 +173,8 @@ fn dismax(reader: &Reader) -> f64 {
     match matched(reader) {
         Matched::Term { frequency, .. } | Matched::Plain { frequency } => reader.weight * frequency,
         Matched::All => reader.weight,
-        Matched::Either(children) => reader.weight * children.into_iter().map(dismax).fold(0.0, f64::max),
-        Matched::Both(children) => reader.weight * children.into_iter().map(dismax).sum::<f64>(),
+        Matched::Either(children) => reader.weight * children.iter().map(dismax).fold(0.0, f64::max),
+        Matched::Both(children) => reader.weight * children.iter().map(dismax).sum::<f64>(),
         Matched::One(child) => dismax(child),
         Matched::Nothing => 0.0,
     }

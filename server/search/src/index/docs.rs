@@ -13,15 +13,21 @@ const PAGE: usize = 256;
 #[derive(Debug)]
 pub struct Doc {
     pub key: Arc<[u8]>,
+    /// What of it is where, to be taken out again.
+    pub forward: Box<[u8]>,
+    /// Of each sortable field.
+    pub sort: Box<[SortValue]>,
+}
+
+/// What scorers ask of a document.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Weight {
+    /// What all its scores are multiplied with.
     pub score: f32,
     /// Its words, each as often as its field weighs.
     pub words: u32,
     /// The frequency of its most frequent term.
     pub max_frequency: u32,
-    /// What of it is where, to be taken out again.
-    pub forward: Box<[u8]>,
-    /// Of each sortable field.
-    pub sort: Box<[SortValue]>,
 }
 
 /// What results are sorted by.
@@ -57,6 +63,8 @@ pub struct Docs {
 #[derive(Debug)]
 struct Page {
     docs: [Option<Box<Doc>>; PAGE],
+    /// The documents' own, side by side: a query that scores asks for all of them.
+    weights: [Weight; PAGE],
     len: usize,
 }
 
@@ -83,7 +91,15 @@ impl Docs {
         self.pages.get(id as usize / PAGE)?.as_ref()?.docs[id as usize % PAGE].as_deref()
     }
 
-    pub fn insert(&mut self, id: u32, doc: Doc) {
+    /// Of a document that is there.
+    pub fn weight(&self, id: u32) -> Weight {
+        match self.pages.get(id as usize / PAGE) {
+            Some(Some(page)) => page.weights[id as usize % PAGE],
+            _ => Weight::default(),
+        }
+    }
+
+    pub fn insert(&mut self, id: u32, doc: Doc, weight: Weight) {
         assert!(id > self.max_id, "ids rise");
         self.max_id = id;
         self.ids.insert(Arc::clone(&doc.key), id);
@@ -91,22 +107,25 @@ impl Docs {
         if self.pages.len() <= page {
             self.pages.resize_with(page + 1, || None);
         }
-        let empty = || Box::new(Page { docs: [const { None }; PAGE], len: 0 });
+        let empty =
+            || Box::new(Page { docs: [const { None }; PAGE], weights: [Weight::default(); PAGE], len: 0 });
         let page = self.pages[page].get_or_insert_with(empty);
+        page.weights[id as usize % PAGE] = weight;
         page.docs[id as usize % PAGE] = Some(Box::new(doc));
         page.len += 1;
     }
 
-    pub fn remove(&mut self, id: u32) -> Option<Doc> {
+    pub fn remove(&mut self, id: u32) -> Option<(Doc, Weight)> {
         let slot = self.pages.get_mut(id as usize / PAGE)?;
         let page = slot.as_mut()?;
         let doc = page.docs[id as usize % PAGE].take()?;
+        let weight = page.weights[id as usize % PAGE];
         page.len -= 1;
         if page.len == 0 {
             *slot = None;
         }
         self.ids.remove(&doc.key);
-        Some(*doc)
+        Some((*doc, weight))
     }
 
     pub fn rename(&mut self, id: u32, key: &[u8]) {
@@ -194,14 +213,7 @@ mod tests {
     use super::*;
 
     fn doc(key: &str) -> Doc {
-        Doc {
-            key: key.as_bytes().into(),
-            score: 1.0,
-            words: 0,
-            max_frequency: 0,
-            forward: Box::default(),
-            sort: Box::default(),
-        }
+        Doc { key: key.as_bytes().into(), forward: Box::default(), sort: Box::default() }
     }
 
     #[test]
@@ -220,7 +232,7 @@ mod tests {
     #[test]
     fn pages_without_documents_are_given_back() {
         let mut docs = Docs::default();
-        (1..=1000).for_each(|id| docs.insert(id, doc(&format!("k{id}"))));
+        (1..=1000).for_each(|id| docs.insert(id, doc(&format!("k{id}")), Weight::default()));
         (1..=990).for_each(|id| assert!(docs.remove(id).is_some()));
         assert_eq!(docs.pages.iter().flatten().count(), 1);
         assert_eq!(docs.id_of(b"k995"), Some(995));
@@ -230,7 +242,7 @@ mod tests {
     #[test]
     fn a_renamed_document_is_found_by_its_new_key() {
         let mut docs = Docs::default();
-        docs.insert(1, doc("a"));
+        docs.insert(1, doc("a"), Weight::default());
         docs.rename(1, b"b");
         assert_eq!((docs.id_of(b"a"), docs.id_of(b"b")), (None, Some(1)));
         assert_eq!(&*docs.get(1).unwrap().key, b"b");

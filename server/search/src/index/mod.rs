@@ -15,7 +15,7 @@ use crate::schema::{Field, FieldKind, Schema};
 use crate::synonyms::Synonyms;
 use crate::text::{self, Language, Words};
 use crate::vector::Vectors;
-use docs::{Doc, Docs, Forward};
+use docs::{Doc, Docs, Forward, Weight};
 use numbers::{Numbers, key_of};
 use postings::Entry;
 use roaring::RoaringBitmap;
@@ -279,17 +279,9 @@ impl Index {
             }
         }
         self.words += u64::from(text.words);
-        self.docs.insert(
-            id,
-            Doc {
-                key: key.into(),
-                score: document.score,
-                words: text.words,
-                max_frequency: text.max_frequency,
-                forward: forward.finish(),
-                sort: sort.into_boxed_slice(),
-            },
-        );
+        let doc = Doc { key: key.into(), forward: forward.finish(), sort: sort.into_boxed_slice() };
+        let weight = Weight { score: document.score, words: text.words, max_frequency: text.max_frequency };
+        self.docs.insert(id, doc, weight);
         self.alive.insert(id);
         self.terms.clean(CLEAN_PER_WRITE, &self.alive);
         Ok(id)
@@ -344,9 +336,9 @@ impl Index {
     /// Removes a document. False if there is none with this key.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let Some(id) = self.docs.id_of(key) else { return false };
-        let doc = self.docs.remove(id).expect("the key has this document");
+        let (doc, weight) = self.docs.remove(id).expect("the key has this document");
         self.alive.remove(id);
-        self.words -= u64::from(doc.words);
+        self.words -= u64::from(weight.words);
         for missing in self.missing.iter_mut().flatten() {
             missing.remove(id);
         }

@@ -562,9 +562,9 @@ mod tests {
             server.send(a, &[b"EVAL", script, b"0", code.as_bytes()])
         };
         for n in 1..=1100 {
-            assert_eq!(fail(&format!("{n}x")), format!("-{n}x\r\n").as_bytes());
+            assert_eq!(fail(&format!("{n}x told")), format!("-{n}x told\r\n").as_bytes());
         }
-        fail("1x");
+        fail("1x told");
         server.run(a, "SET a b c");
         let info = server.run(a, "INFO errorstats");
         for field in

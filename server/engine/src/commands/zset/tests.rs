@@ -173,15 +173,20 @@ fn scores_are_doubles_and_pairs_are_arrays_in_resp3() {
 }
 
 #[test]
-fn minus_zero_is_zero_to_a_listpack_and_itself_to_a_skiplist() {
+fn a_stored_zero_has_no_sign_in_either_form() {
     let (mut server, a) = server(Resp::V2);
     server.run(a, "ZADD z -0 m");
     assert_eq!(server.run(a, "ZSCORE z m"), "$1\r\n0\r\n");
     server.engine.shared.config.zset_max_listpack_entries = 0;
     server.run(a, "ZADD large -0 m");
-    assert_eq!(server.run(a, "ZSCORE large m"), "$2\r\n-0\r\n");
+    server.run(a, "ZUNIONSTORE union 1 large WEIGHTS -1");
+    for set in ["large", "union"] {
+        assert_eq!(server.engine.keys.peek(set.as_bytes()).unwrap().encoding(), "skiplist");
+        assert_eq!(server.run(a, &format!("ZSCORE {set} m")), "$1\r\n0\r\n");
+    }
     assert_eq!(server.run(a, "ZADD large CH 0 m"), ":0\r\n");
     assert_eq!(server.run(a, "ZINCRBY large -0 new"), "$2\r\n-0\r\n");
+    assert_eq!(server.run(a, "ZSCORE large new"), "$1\r\n0\r\n");
 }
 
 #[test]

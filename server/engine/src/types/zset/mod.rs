@@ -349,10 +349,11 @@ impl ZsetBuilder {
 
     /// The set, in the form that fits it. No score may be NaN.
     pub fn finish(self, limits: &Limits) -> Zset {
-        Zset::from_tree(ZsetTree::from_scores(self.0), limits)
+        let tree = ZsetTree::from_scores(self.0).without_negative_zeros(limits.seed);
+        Zset::from_tree(tree, limits)
     }
 
-    /// The set, only to be read from: its scores are just what was put in, whereas the small form, as Redis's, has no -0.
+    /// The set, only to be read from: its scores are just what was put in, whereas a stored zero has no sign.
     pub fn finish_to_read(self) -> Zset {
         Zset(Repr::Tree(Arc::new(ZsetTree::from_scores(self.0))))
     }

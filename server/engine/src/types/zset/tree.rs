@@ -30,6 +30,12 @@ impl PartialEq for Score {
 
 impl Eq for Score {}
 
+/// What is stored of a score: zero has no sign. Redis keeps one in its large form and not in its small one; which of the two
+/// a set has may differ from node to node, what it holds must not.
+fn stored(score: f64) -> f64 {
+    score + 0.0
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct ScoredMember {
     member: Member,
@@ -70,6 +76,7 @@ impl ZsetTree {
             if score.is_nan() {
                 return Err(ZsetError::BadScore);
             }
+            let score = stored(score);
             if scores.insert(ScoredMember { member: member.clone(), score }).is_some() {
                 return Err(ZsetError::DuplicateMember);
             }
@@ -81,6 +88,16 @@ impl ZsetTree {
     pub fn from_scores(scores: Scores) -> Self {
         let order = scores.iter().map(|entry| (Score(entry.score), entry.member.clone())).collect();
         Self::from_parts(scores, order)
+    }
+
+    /// The same, as it is to be stored.
+    pub fn without_negative_zeros(self, seed: HashSeed) -> Self {
+        let pairs = || self.iter(0..self.len()).map(|((score, member), ())| (member, score.0));
+        if pairs().all(|(_, score)| score != 0.0 || score.is_sign_positive()) {
+            return self;
+        }
+        let pairs = pairs().map(|(member, score)| (member.clone(), score));
+        Self::from_pairs(pairs, seed).expect("the pairs of a set are distinct and numbers")
     }
 
     /// The same pairs twice, `order` in any order.
@@ -108,7 +125,7 @@ impl ZsetTree {
     pub fn update(&mut self, member: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) -> Option<f64> {
         let hash = self.scores.hash(member);
         let old = self.scores.get_hashed(hash, member).map(|entry| entry.score);
-        let Some(new) = decide(old).filter(|&new| old != Some(new)) else { return old };
+        let Some(new) = decide(old).map(stored).filter(|&new| old != Some(new)) else { return old };
         debug_assert!(!new.is_nan());
         let make = || ScoredMember { member: Member::from(member), score: new };
         let (entry, made) = self.scores.get_or_insert_with_hashed(hash, member, make);
