@@ -22,6 +22,10 @@ pub const ALONE: &[(&str, &str)] = &[
     ("cluster/", "a single server is in no cluster"),
     ("server/debug", "DEBUG looks at a node's own data, which lags, and refuses to write to a follower's"),
     ("server/failover", "a single server has nobody to hand over to"),
+    (
+        "server/wait",
+        "a single server has no other nodes to count, and when those of a cluster are known to have a write is a matter of time",
+    ),
 ];
 
 /// The protocol that the clients of a run speak.
