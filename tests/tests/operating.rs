@@ -51,6 +51,19 @@ fn a_snapshot_that_is_slowed_down_goes_on_at_once_when_that_is_taken_back() {
 }
 
 #[test]
+fn a_rewrite_of_the_log_waits_while_a_snapshot_is_written() {
+    let server = Server::cairn(&["--rdb-key-save-delay", "2000000000", "--save", ""]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    assert_eq!(client.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
+    assert_eq!(text(&mut client, &["BGSAVE"]), "Background saving started");
+    assert_eq!(text(&mut client, &["BGREWRITEAOF"]), "Background append only file rewriting scheduled");
+    assert_eq!(info(&mut client, "persistence", "aof_rewrite_scheduled"), 1);
+    assert_eq!(info(&mut client, "persistence", "aof_rewrite_in_progress"), 0);
+    assert_eq!(client.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"], LIMIT).unwrap(), ok());
+    poll("never done", || info(&mut client, "persistence", "rdb_saves") == 1);
+}
+
+#[test]
 fn a_rewrite_of_the_log_waits_for_a_snapshot_and_is_not_begun_twice() {
     let server = Server::cairn(&["--rdb-key-save-delay", "2000000000", "--save", ""]).unwrap();
     let mut client = Connection::open(server.addr()).unwrap();
@@ -66,8 +79,19 @@ fn a_rewrite_of_the_log_waits_for_a_snapshot_and_is_not_begun_twice() {
         text(&mut client, &["BGREWRITEAOF"]),
         "ERR Background append only file rewriting already in progress"
     );
-    assert_eq!(client.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"], LIMIT).unwrap(), ok());
-    poll("never done", || info(&mut client, "persistence", "aof_rewrite_in_progress") == 0);
+}
+
+#[test]
+fn a_rewrite_of_the_log_is_not_begun_twice() {
+    let server = Server::cairn(&["--rdb-key-save-delay", "2000000000", "--save", ""]).unwrap();
+    let mut client = Connection::open(server.addr()).unwrap();
+    assert_eq!(client.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
+    assert_eq!(text(&mut client, &["BGREWRITEAOF"]), "Background append only file rewriting started");
+    assert_eq!(info(&mut client, "persistence", "aof_rewrite_in_progress"), 1);
+    assert_eq!(
+        text(&mut client, &["BGREWRITEAOF"]),
+        "ERR Background append only file rewriting already in progress"
+    );
 }
 
 #[test]
