@@ -15,8 +15,8 @@
 //!
 //! let mut doc = Json::parse(r#"{"cart":[{"price":4},{"price":11.5}]}"#).unwrap();
 //! let path = Path::parse("$.cart[?(@.price > 5)].price").unwrap();
-//! let found = path.locate(&doc).unwrap();
-//! *doc.at_mut(found[0].0.steps()).unwrap() = Json::Int(9);
+//! let place = path.locate(&doc).unwrap()[0].0.clone();
+//! *doc.at_mut(place.steps()).unwrap() = Json::Int(9);
 //! assert_eq!(doc.to_text(), r#"{"cart":[{"price":4},{"price":9}]}"#);
 //! ```
 //!
