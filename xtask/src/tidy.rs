@@ -5,7 +5,7 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Who may depend on whom, besides on crates of others. `cairn-bench`, `cairn-tests` and `xtask` are not shipped.
+/// Who may depend on whom, besides on crates of others. `cairn-bench`, `cairn-products`, `cairn-tests` and `xtask` are not shipped.
 const ARROWS: &[(&str, &[&str])] = &[
     ("cairn-json", &[]),
     ("cairn-planted", &[]),
@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cairn-search", &[]),
     ("cairn-engine", &["cairn-json", "cairn-planted", "cairn-proto", "cairn-search"]),
     ("cairn-server", &["cairn-engine", "cairn-planted", "cairn-proto", "cairn-replication", "cairn-storage"]),
-    ("cairn-bench", &[]),
+    ("cairn-products", &[]),
+    ("cairn-bench", &["cairn-products"]),
     (
         "cairn-tests",
         &[

@@ -70,8 +70,8 @@ pub struct Vocabulary {
     pub stems: Vec<String>,
 }
 
-impl Vocabulary {
-    pub fn new() -> Self {
+impl Default for Vocabulary {
+    fn default() -> Self {
         let mut words: Vec<(String, String)> =
             STEMMED.iter().map(|(word, stem)| (word.to_string(), stem.to_string())).collect();
         // Words of consonants and one vowel: no suffix that a stemmer knows.
@@ -108,7 +108,7 @@ pub struct Corpus {
 
 impl Corpus {
     pub fn new(seed: u64) -> Self {
-        Self { vocabulary: Vocabulary::new(), rng: StdRng::seed_from_u64(seed) }
+        Self { vocabulary: Vocabulary::default(), rng: StdRng::seed_from_u64(seed) }
     }
 
     pub fn below(&mut self, limit: usize) -> usize {
