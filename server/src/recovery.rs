@@ -37,6 +37,10 @@ pub enum RecoveryError {
     )]
     Users { file: String, error: String },
     #[error(
+        "snapshot {file} has indexes that cannot be read: {error}. This version of Cairn is older than the one that wrote it"
+    )]
+    Indexes { file: String, error: String },
+    #[error(
         "snapshot {file} was made by another server, but the log in '{log}' has entries of its own, up to {last}. To \
          start from the snapshot, move the log away; to start from the log, move the snapshot away"
     )]
@@ -154,6 +158,9 @@ pub fn load_snapshot(
     engine
         .restore_users(loaded.aux.users.as_deref())
         .map_err(|error| RecoveryError::Users { file: path.clone(), error })?;
+    engine
+        .restore_indexes(loaded.aux.indexes.as_deref())
+        .map_err(|error| RecoveryError::Indexes { file: path.clone(), error })?;
     tracing::info!(keys, seq, ms = started.elapsed().as_millis() as u64, "loaded {path}");
     Ok(Some(Loaded { seq, bytes: bytes.len() as u64, aux: loaded.aux }))
 }

@@ -85,6 +85,7 @@ pub enum Group {
     Stream,
     Geo,
     Json,
+    Search,
     PubSub,
     Transactions,
     Scripting,
@@ -108,8 +109,8 @@ impl Group {
             Self::Hash => "hash",
             Self::Stream => "stream",
             Self::Geo => "geo",
-            // Redis has it as a module.
-            Self::Json => "module",
+            // Redis has them as modules.
+            Self::Json | Self::Search => "module",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Scripting => "scripting",

@@ -365,8 +365,11 @@ fn tell_watchers(shared: &mut Shared, client: &mut ClientState, db: usize, key: 
     signal_ready(shared, db, key);
 }
 
-/// Reads of the key wait for the effects that are being written down.
+/// Reads of the key wait for the effects that are being written down; indexes follow it.
 fn mark_unreleased(shared: &mut Shared, db: usize, key: &[u8]) {
+    if shared.search.is_on() {
+        shared.search.note(db, key);
+    }
     if shared.effects.enabled() {
         let seq = shared.effects.open_seq();
         let hash = DirtyKeys::hash(shared.seed, db, key);

@@ -35,8 +35,8 @@ pub fn keyspace(dbs: &[Db]) -> Digest {
 }
 
 /// The fingerprint of everything that is replicated: two nodes that have applied the same log have the same. Users are
-/// `None` as long as they are a node's own.
-pub fn state(dbs: &[Db], libraries: &[Arc<[u8]>], users: Option<&str>) -> Digest {
+/// `None` as long as they are a node's own; of indexes it is what they are, not what is in them.
+pub fn state(dbs: &[Db], libraries: &[Arc<[u8]>], users: Option<&str>, indexes: Option<&str>) -> Digest {
     let mut all = keyspace(dbs);
     for (index, db) in dbs.iter().enumerate() {
         for entry in db.dict.iter() {
@@ -51,6 +51,9 @@ pub fn state(dbs: &[Db], libraries: &[Arc<[u8]>], users: Option<&str>) -> Digest
     }
     if let Some(users) = users {
         mix(&mut all, users.as_bytes());
+    }
+    if let Some(indexes) = indexes {
+        mix(&mut all, indexes.as_bytes());
     }
     all
 }

@@ -305,6 +305,9 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
         cx.remember_read_keys();
     }
     cx.notify_noted_keys();
+    if cx.shared.search.is_behind() {
+        cx.shared.search.catch_up(cx.keys);
+    }
     let now_us = cx.host.monotonic_us();
     cx.shared.clock_us = now_us;
     let elapsed_us = now_us.saturating_sub(started_us) + std::mem::take(&mut cx.shared.sleep_us);

@@ -22,6 +22,7 @@ use crate::keyspace::{Db, Keyspace, Snapshot, Trash};
 use crate::latency::Monitor;
 use crate::rng::Rng;
 use crate::scripting::{Functions, Interpreter, Scripts};
+use crate::search::Search;
 use crate::shared::{Blocking, Pause, PubSub, Shared, SlowLog, Stats};
 use crate::tracking::{self, Place};
 use crate::value::Kind;
@@ -74,6 +75,7 @@ impl Engine {
             slots_by_id: Default::default(),
             pubsub: PubSub::default(),
             tracking: tracking::Table::new(hash_seed),
+            search: Search::new(seeds.next()),
             watchers: Default::default(),
             blocking: Blocking::default(),
             pause: Pause::default(),
@@ -456,6 +458,7 @@ impl Engine {
         let report_new = std::mem::take(&mut self.keys.report_new);
         let report_misses = std::mem::take(&mut self.keys.report_misses);
         let result = self.apply_effects(host, payload, header.seq);
+        self.shared.search.catch_up(&self.keys);
         self.keys.no_touch = false;
         self.keys.report_new = report_new;
         self.keys.report_misses = report_misses;
@@ -490,6 +493,9 @@ impl Engine {
             };
             dispatch::call(&mut cx).map_err(|error| BatchError::failed(seq, args[0], &error))?;
             self.applier.reply.out.clear();
+            if self.shared.search.is_behind() {
+                self.shared.search.catch_up(&self.keys);
+            }
         }
         Ok(())
     }
@@ -512,6 +518,7 @@ impl Engine {
         let mut snapshot = self.keys.snapshot(self.shared.effects.newest_seq(), self.shared.effects.dirty());
         snapshot.users = self.shared.acl.snapshot();
         snapshot.libraries = self.scripts.functions.codes();
+        snapshot.indexes = self.shared.search.to_text();
         snapshot
     }
 
@@ -574,6 +581,22 @@ impl Engine {
         self.shared.replace_users(&mut self.applier.state, users);
     }
 
+    /// Takes over the indexes that belong to a state that was [restored](Engine::restore), or
+    /// [replaced](Engine::replace_state), as its snapshot says. They are built beside the commands.
+    pub fn restore_indexes(&mut self, indexes: Option<&str>) -> Result<(), String> {
+        self.shared.search.restore(indexes, self.shared.now_ms)
+    }
+
+    /// Takes over the indexes of another engine, in which this one's state was built again, with all that is in them.
+    pub fn adopt_indexes(&mut self, other: &mut Self) {
+        self.shared.search.adopt(&mut other.shared.search);
+    }
+
+    /// Puts older keys into indexes that lack them, for about `budget_us`. True if there is more to do.
+    pub fn build_indexes(&mut self, host: &dyn Host, budget_us: u64) -> bool {
+        self.shared.search.build(&self.keys, host, budget_us)
+    }
+
     /// The libraries of functions.
     pub fn functions(&self) -> &Functions {
         &self.scripts.functions
@@ -589,6 +612,7 @@ impl Engine {
     /// it is.
     pub fn replace_state(&mut self, dbs: Vec<Db>, functions: Functions) {
         self.keys.replace_dbs(dbs);
+        self.shared.search.rebuild_all();
         let old = std::mem::replace(&mut self.scripts.functions, functions);
         self.scripts.functions.changed_seq = old.changed_seq;
     }
@@ -600,6 +624,7 @@ impl Engine {
     pub fn restore(&mut self, dbs: Vec<Db>, functions: Functions, seq: u64, taken_at_ms: i64) {
         self.begin_turn(taken_at_ms, self.shared.clock_us);
         self.keys.replace_dbs(dbs);
+        self.shared.search.rebuild_all();
         self.scripts.functions = functions;
         self.shared.effects.abandon();
         self.shared.effects.set_last_seq(seq);
@@ -657,6 +682,7 @@ impl Engine {
 
     /// Large values to be dropped on another thread.
     pub fn take_trash(&mut self) -> Option<Trash> {
+        self.keys.discard_indexes(&mut self.shared.search.trash);
         self.keys.take_trash()
     }
 
@@ -720,6 +746,7 @@ impl Engine {
         self.keys.no_touch = false;
         self.shared.expiry_held = false;
         self.keys.show_hidden();
+        self.shared.search.catch_up(&self.keys);
         let seq = self.shared.effects.open_seq();
         let told = self.shared.effects.tells_in_unit();
         if self.shared.effects.end_unit(apart) {
@@ -771,6 +798,7 @@ impl Engine {
         f(&mut cx);
         cx.send_invalidations(Place::AfterReply);
         reply.out.clear();
+        self.shared.search.catch_up(&self.keys);
         self.shared.effects.end_unit(true);
         self.shared.settle_deliveries(host);
     }

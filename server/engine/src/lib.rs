@@ -56,6 +56,7 @@ pub mod rdb;
 pub mod rng;
 pub mod routing;
 pub mod scripting;
+pub mod search;
 pub mod shared;
 pub mod slot;
 #[cfg(any(test, feature = "testing"))]

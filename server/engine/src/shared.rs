@@ -19,6 +19,7 @@ use crate::keyspace::Db;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::latency::{Event, Histogram, Monitor};
 use crate::rng::Rng;
+use crate::search::Search;
 use crate::tracking;
 
 /// Error codes counted in INFO errorstats. A script can invent them; past it new ones are counted together, as
@@ -46,6 +47,8 @@ pub struct Shared {
     pub slots_by_id: HashMap<u64, Slot>,
     pub pubsub: PubSub,
     pub tracking: tracking::Table,
+    /// The indexes of `FT.*`.
+    pub search: Search,
     /// Who watches which key.
     pub watchers: ByKey<Vec<Slot>>,
     pub blocking: Blocking,

@@ -213,6 +213,7 @@ impl Executor {
         let keys: usize = loaded.dbs.iter().map(|db| db.len()).sum();
         self.engine.restore(loaded.dbs, loaded.functions, seq, loaded.aux.taken_at_ms.unwrap_or(0));
         self.engine.restore_users(loaded.aux.users.as_deref())?;
+        self.engine.restore_indexes(loaded.aux.indexes.as_deref())?;
         self.released = self.released.max(seq);
         tracing::info!(
             seq,

@@ -148,6 +148,8 @@ pub struct Executor {
     args: Vec<&'static [u8]>,
 
     released: u64,
+    /// Indexes lack older keys: there is something to do in the next turn.
+    indexing: bool,
     cron_at: Instant,
     cron_count: u64,
     shutdown: Option<requests::Shutdown>,
@@ -254,6 +256,7 @@ impl Executor {
             spare: Vec::new(),
             args: Vec::new(),
             released,
+            indexing: false,
             cron_at: Instant::now(),
             cron_count: 0,
             shutdown: None,
@@ -291,7 +294,7 @@ impl Executor {
                 return Poll::Ready(exit);
             }
             let unfinished = !self.deferred.is_empty() || !self.engine.shared.blocking.resumed.is_empty();
-            if unfinished && self.takes_commands() {
+            if unfinished && self.takes_commands() || self.indexing {
                 cx.waker().wake_by_ref();
             }
             self.arm(&mut timer, cx);

@@ -538,6 +538,7 @@ impl Executor {
         let (dbs, functions) = fresh.take_state();
         self.engine.restore(dbs, functions, last, fresh.shared.now_ms);
         self.engine.adopt_users(&fresh);
+        self.engine.adopt_indexes(&mut fresh);
         self.released = last;
         tracing::info!(
             seq = last,
@@ -590,7 +591,7 @@ impl Executor {
         let loaded = rdb::load(&bytes, &options, &mut |_, keys| pace.key_done(keys))
             .map_err(|error| error.to_string())?;
         self.engine.replace_state(loaded.dbs, loaded.functions);
-        Ok(())
+        self.engine.restore_indexes(loaded.aux.indexes.as_deref())
     }
 
     /// SIGTERM and SIGINT.

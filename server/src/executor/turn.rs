@@ -60,6 +60,10 @@ macro_rules! attending {
     };
 }
 
+/// Microseconds of a turn for building indexes over older keys: when clients have said something, and when not. It is how much
+/// later than otherwise a command runs that comes just then.
+const INDEX_US_BUSY: u64 = 500;
+const INDEX_US_IDLE: u64 = 2_000;
 /// A client that has said nothing for so long gives back the memory of its output.
 const IDLE_MS: i64 = 2_000;
 
@@ -165,11 +169,18 @@ impl Executor {
         self.flush_all();
         self.feed_on();
         self.poll_hand_over();
+        self.build_indexes(self.figures.input_bytes != input_before);
         if let Some(trash) = self.engine.take_trash() {
             // Without the other thread the values are dropped here, which is only slower.
             let _ = self.services.trash.send(trash);
         }
         self.poll_shutdown()
+    }
+
+    /// Goes on with what indexes lack of older keys. The replies of this turn are on their way.
+    fn build_indexes(&mut self, is_busy: bool) {
+        let budget_us = if is_busy { INDEX_US_BUSY } else { INDEX_US_IDLE };
+        self.indexing = !self.engine.shared.cron_paused && self.engine.build_indexes(&self.host, budget_us);
     }
 
     pub(super) fn connection(&mut self, slot: Slot) -> Option<&mut Box<Connection>> {

@@ -3,7 +3,7 @@
 use crate::command::{Category, Entry, Flag, Group};
 
 /// Every category, in Redis's order; last, those of what are modules there.
-pub const CATEGORIES: [&str; 22] = [
+pub const CATEGORIES: [&str; 23] = [
     "keyspace",
     "read",
     "write",
@@ -25,6 +25,7 @@ pub const CATEGORIES: [&str; 22] = [
     "connection",
     "transaction",
     "scripting",
+    "search",
     "json",
 ];
 
@@ -66,6 +67,7 @@ pub fn contains(category: &str, entry: &Entry) -> bool {
         "connection" => of_group(Group::Connection) || declared(Category::Connection),
         "transaction" => of_group(Group::Transactions) || declared(Category::Transaction),
         "scripting" => scripting(),
+        "search" => of_group(Group::Search),
         "json" => of_group(Group::Json),
         _ => false,
     }

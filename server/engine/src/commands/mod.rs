@@ -14,6 +14,7 @@ mod list;
 mod pubsub;
 mod scanning;
 pub(crate) mod scripting;
+pub(crate) mod search;
 mod sentinel;
 pub(crate) mod server;
 mod set;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<&'static Command> {
         list::COMMANDS,
         pubsub::COMMANDS,
         scripting::COMMANDS,
+        search::COMMANDS,
         sentinel::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,

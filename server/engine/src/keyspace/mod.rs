@@ -18,6 +18,7 @@ pub(crate) use size::ELEMENT_SAMPLES;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use cairn_search::index::Index;
 use triomphe::Arc;
 
 use crate::config::{Config, MaxmemoryPolicy, NotifyFlags};
@@ -153,6 +154,8 @@ pub struct Snapshot {
     pub dirty: u64,
     /// The users, as text, if they are part of the replicated state.
     pub users: Option<String>,
+    /// The definitions of indexes, as text, if there are any.
+    pub indexes: Option<String>,
     /// What the keys' usage words mean.
     pub usage: evict::UsagePolicy,
 }
@@ -161,7 +164,16 @@ impl Snapshot {
     /// Of databases that are in no keyspace (tests, tools).
     pub fn of(dbs: Vec<Db>) -> Self {
         let usage = evict::UsagePolicy::new(MaxmemoryPolicy::Noeviction);
-        Self { dbs, libraries: Vec::new(), seq: 0, taken_at_ms: 0, dirty: 0, users: None, usage }
+        Self {
+            dbs,
+            libraries: Vec::new(),
+            seq: 0,
+            taken_at_ms: 0,
+            dirty: 0,
+            users: None,
+            indexes: None,
+            usage,
+        }
     }
 }
 
@@ -564,6 +576,7 @@ impl Keyspace {
             taken_at_ms: self.now_ms,
             dirty,
             users: None,
+            indexes: None,
             usage: self.usage,
         }
     }
@@ -588,8 +601,14 @@ impl Keyspace {
 
     /// What the host should drop on another thread.
     pub fn take_trash(&mut self) -> Option<Trash> {
-        let empty = self.trash.values.is_empty() && self.trash.dbs.is_empty();
+        let Trash { values, dbs, indexes } = &self.trash;
+        let empty = values.is_empty() && dbs.is_empty() && indexes.is_empty();
         (!empty).then(|| std::mem::take(&mut self.trash))
+    }
+
+    /// Drops indexes elsewhere.
+    pub(crate) fn discard_indexes(&mut self, indexes: &mut Vec<Index>) {
+        self.trash.indexes.append(indexes);
     }
 
     /// An estimate of the bytes that were discarded and are not free yet.
@@ -645,4 +664,6 @@ pub struct Taken {
 pub struct Trash {
     values: Vec<(Value, size::PendingShare)>,
     dbs: Vec<(Db, size::PendingShare)>,
+    /// Indexes over keys.
+    pub(crate) indexes: Vec<Index>,
 }

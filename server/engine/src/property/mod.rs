@@ -11,6 +11,7 @@ pub mod json;
 pub mod keys;
 pub mod list;
 pub mod scripting;
+pub mod search;
 pub mod server;
 pub mod set;
 pub mod stream;
@@ -34,6 +35,7 @@ const FAMILIES: &[Generator] = &[
     keys::random_command,
     list::random_command,
     scripting::random_command,
+    search::random_command,
     server::random_command,
     set::random_command,
     stream::random_command,

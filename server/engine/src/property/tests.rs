@@ -38,6 +38,7 @@ struct State {
     /// The texts of the libraries, and how much is loaded of them.
     libraries: (Vec<Arc<[u8]>>, LibraryCounts),
     users: Option<String>,
+    indexes: Option<String>,
 }
 
 /// A node of a cluster, whose users are part of the state, and may be kept in a file.
@@ -55,6 +56,7 @@ fn state(engine: &Engine) -> State {
         streams: dbs.iter().flat_map(streams).collect(),
         libraries: (engine.functions().codes(), engine.functions().counts()),
         users: engine.shared.acl.snapshot(),
+        indexes: engine.shared.search.to_text(),
     }
 }
 
@@ -130,6 +132,10 @@ fn difference(a: &Engine, b: &Engine) -> String {
     let (left, right) = (a.shared.acl.snapshot(), b.shared.acl.snapshot());
     if left != right {
         lines.push(format!("users differ: {left:?} instead of {right:?}"));
+    }
+    let (left, right) = (a.shared.search.to_text(), b.shared.search.to_text());
+    if left != right {
+        lines.push(format!("indexes differ: {left:?} instead of {right:?}"));
     }
     lines.join("\n")
 }
@@ -232,6 +238,7 @@ fn a_snapshot_loads_into_the_same_state() {
                 .unwrap_or_else(|error| panic!("seed {seed}, command {i}: {error}"));
             fresh.restore(loaded.dbs, loaded.functions, 0, 0);
             fresh.restore_users(loaded.aux.users.as_deref()).expect("users of our own");
+            fresh.restore_indexes(loaded.aux.indexes.as_deref()).expect("indexes of our own");
             assert!(state(&fresh) == before, "seed {seed}, command {i}: last commands: {:#?}", last(&trace));
         }
     }

@@ -5,7 +5,7 @@ use super::decode;
 use super::error::{LoadError, Problem, RestoreError};
 use super::format::{MAGIC, VERSION_CHECKSUM, VERSIONS, opcode};
 use super::reader::{Reader, Text};
-use super::{AUX_EMPTY_KEYS, AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64};
+use super::{AUX_EMPTY_KEYS, AUX_INDEXES, AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64};
 use crate::config::Config;
 use crate::ds::{HashSeed, Key};
 use crate::keyspace::evict::{LFU_INIT, LRU_CLOCK_MAX};
@@ -204,6 +204,7 @@ impl File<'_> {
                 Err(_) => return Err(Problem::Content("the snapshot's time is not a number")),
             },
             AUX_USERS => aux.users = Some(value),
+            AUX_INDEXES => aux.indexes = Some(value),
             "ctime" => aux.created_at_s = value.parse().unwrap_or(0),
             "used-mem" => aux.used_memory = value.parse().unwrap_or(0),
             _ => aux.other.push((name, value)),

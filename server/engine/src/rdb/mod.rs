@@ -63,6 +63,8 @@ pub struct Aux {
     pub used_memory: u64,
     /// The users, if they are part of the replicated state; saving writes the snapshot's.
     pub users: Option<String>,
+    /// The definitions of indexes, if there are any; saving writes the snapshot's.
+    pub indexes: Option<String>,
     /// All other fields in the file's order. Loading adds [`AUX_EMPTY_KEYS`], which is never written.
     pub other: Vec<(String, String)>,
 }
@@ -74,5 +76,7 @@ pub const AUX_EMPTY_KEYS: &str = "%empty-keys-skipped";
 const AUX_SEQ: &str = "cairn-seq";
 /// The AUX field of [`Aux::users`].
 const AUX_USERS: &str = "cairn-acl";
+/// The AUX field of [`Aux::indexes`].
+const AUX_INDEXES: &str = "cairn-search";
 /// The AUX field of [`Aux::taken_at_ms`].
 const AUX_TIME: &str = "cairn-time-ms";

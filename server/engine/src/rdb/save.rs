@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use super::encode::{kind_of, put_value};
 use super::format::{MAGIC, VERSION, VERSION_FIELD_TIMES, VERSION_OLDEST, opcode};
 use super::writer::Writer;
-use super::{AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64, libraries};
+use super::{AUX_INDEXES, AUX_SEQ, AUX_TIME, AUX_USERS, Aux, crc64, libraries};
 use crate::keyspace::evict::UsagePolicy;
 use crate::keyspace::{Db, Snapshot};
 use crate::value::Value;
 
 /// The AUX fields that [`save`] writes by itself, in this order.
-const OWN_FIELDS: [&str; 8] =
-    ["redis-ver", "redis-bits", "ctime", "used-mem", AUX_SEQ, AUX_TIME, AUX_USERS, "aof-base"];
+const OWN_FIELDS: [&str; 9] =
+    ["redis-ver", "redis-bits", "ctime", "used-mem", AUX_SEQ, AUX_TIME, AUX_USERS, AUX_INDEXES, "aof-base"];
 
 /// Writes the snapshot as an RDB file. `compress` is `rdbcompression`. What has been written is let go of at once, so that
 /// the state that goes on meanwhile need not be copied for it any longer. Several pages of buffer and the largest
@@ -44,6 +44,7 @@ pub fn save_for_replica(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     snapshot.users = None;
+    snapshot.indexes = None;
     let version = version.clamp(VERSION_OLDEST, VERSION);
     let writer = Writer::to_sink(out, compress).in_version(version);
     save_to(writer, snapshot, &Aux::default(), &mut |_| {}, || Ok(Vec::new()))
@@ -122,6 +123,9 @@ fn put_aux(writer: &mut Writer<'_>, aux: &Aux, snapshot: &Snapshot) {
     }
     if let Some(users) = &snapshot.users {
         put(AUX_USERS, users);
+    }
+    if let Some(indexes) = &snapshot.indexes {
+        put(AUX_INDEXES, indexes);
     }
     put("aof-base", "0");
     for (name, value) in &aux.other {

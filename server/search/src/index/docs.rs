@@ -87,6 +87,10 @@ impl Docs {
         self.ids.get(key).copied()
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.ids.keys().map(|key| &**key)
+    }
+
     pub fn get(&self, id: u32) -> Option<&Doc> {
         self.pages.get(id as usize / PAGE)?.as_ref()?.docs[id as usize % PAGE].as_deref()
     }

@@ -82,6 +82,32 @@ impl<'a> FieldValue<'a> {
             FieldKind::Vector(_) => Self::Vectors(vec![string]),
         })
     }
+
+    /// Would [`Index::upsert`] take this as the field's value?
+    pub fn check(&self, field: &Field) -> Result<(), IndexError> {
+        let len = match (&field.kind, self) {
+            (_, FieldValue::Missing) => 0,
+            (FieldKind::Text { .. } | FieldKind::Tag { .. }, FieldValue::Texts(texts)) => texts.len(),
+            (FieldKind::Tag { .. }, FieldValue::Tags(tags)) => tags.len(),
+            (FieldKind::Numeric, FieldValue::Numbers(numbers)) => numbers.len(),
+            (FieldKind::Geo, FieldValue::Places(places)) => {
+                let known = |&(longitude, latitude): &(f64, f64)| geo::encode(longitude, latitude).is_some();
+                if !places.iter().all(known) {
+                    return Err(IndexError::Place);
+                }
+                places.len()
+            }
+            (FieldKind::Vector(spec), FieldValue::Vectors(vectors)) => {
+                let expected = spec.blob_len();
+                if let Some(wrong) = vectors.iter().find(|vector| vector.len() != expected) {
+                    return Err(IndexError::VectorLen { found: wrong.len(), expected });
+                }
+                vectors.len()
+            }
+            _ => return Err(IndexError::Type),
+        };
+        if len > VALUES_MAX { Err(IndexError::TooManyValues) } else { Ok(()) }
+    }
 }
 
 /// Decimal, hexadecimal is not known; infinities are numbers, NaN is none.
@@ -237,6 +263,11 @@ impl Index {
         self.docs.get(doc).map(|doc| &*doc.key)
     }
 
+    /// The keys of all documents, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.docs.keys()
+    }
+
     /// What a sortable field of a document sorts by.
     pub fn sort_value(&self, doc: u32, field: usize) -> Option<&SortValue> {
         let place = self.sort_place(field)?;
@@ -259,7 +290,7 @@ impl Index {
         self.remove(key);
         let fields = self.schema.fields();
         assert_eq!(document.fields.len(), fields.len(), "a value for each field");
-        fields.iter().zip(&document.fields).try_for_each(|(field, value)| check(field, value))?;
+        fields.iter().zip(&document.fields).try_for_each(|(field, value)| value.check(field))?;
         let id = self.docs.next_id().ok_or(IndexError::Ids)?;
         let mut forward = Forward::default();
         let mut sort = Vec::new();
@@ -437,31 +468,6 @@ impl TextOf {
         entry.mask |= mask;
         entry.positions.push(position);
     }
-}
-
-fn check(field: &Field, value: &FieldValue) -> Result<(), IndexError> {
-    let len = match (&field.kind, value) {
-        (_, FieldValue::Missing) => 0,
-        (FieldKind::Text { .. } | FieldKind::Tag { .. }, FieldValue::Texts(texts)) => texts.len(),
-        (FieldKind::Tag { .. }, FieldValue::Tags(tags)) => tags.len(),
-        (FieldKind::Numeric, FieldValue::Numbers(numbers)) => numbers.len(),
-        (FieldKind::Geo, FieldValue::Places(places)) => {
-            let known = |&(longitude, latitude): &(f64, f64)| geo::encode(longitude, latitude).is_some();
-            if !places.iter().all(known) {
-                return Err(IndexError::Place);
-            }
-            places.len()
-        }
-        (FieldKind::Vector(spec), FieldValue::Vectors(vectors)) => {
-            let expected = spec.blob_len();
-            if let Some(wrong) = vectors.iter().find(|vector| vector.len() != expected) {
-                return Err(IndexError::VectorLen { found: wrong.len(), expected });
-            }
-            vectors.len()
-        }
-        _ => return Err(IndexError::Type),
-    };
-    if len > VALUES_MAX { Err(IndexError::TooManyValues) } else { Ok(()) }
 }
 
 fn index_value(

@@ -85,7 +85,8 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             let codes = cx.scripts.as_ref().map(|scripts| scripts.functions.codes());
             let codes = codes.ok_or(CommandError::new("ERR DEBUG DIGEST-STATE is not for scripts"))?;
             let users = cx.shared.acl.snapshot();
-            let digest = crate::digest::state(cx.keys.dbs(), &codes, users.as_deref());
+            let indexes = cx.shared.search.to_text();
+            let digest = crate::digest::state(cx.keys.dbs(), &codes, users.as_deref(), indexes.as_deref());
             cx.reply.simple(&hex(&digest));
         }
         (b"digest-value", keys) => {

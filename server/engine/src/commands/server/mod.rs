@@ -125,7 +125,9 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     check_flush(args)?;
     cx.shared.tracking.all_changed();
     let db = cx.keys.selected();
-    if flush(cx, db) {
+    // Indexes go with whatever is flushed, as in Redis.
+    let had_indexes = cx.shared.search.clear();
+    if flush(cx, db) || had_indexes {
         cx.log(&[b"FLUSHDB"]);
     } else {
         // It was empty before, which may not be released yet. Replicas are told as Redis's are.
@@ -153,7 +155,7 @@ static FLUSHALL: Command = Command {
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     check_flush(args)?;
     cx.shared.tracking.all_changed();
-    let mut flushed = false;
+    let mut flushed = cx.shared.search.clear();
     for db in 0..cx.keys.dbs().len() {
         flushed |= flush(cx, db);
     }
@@ -237,6 +239,9 @@ fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     // Clients know keys by their names alone.
     cx.shared.tracking.all_changed();
     cx.keys.dbs_mut().swap(first, second);
+    if first == 0 || second == 0 {
+        cx.shared.search.rebuild_all();
+    }
     cx.log_self();
     Ok(())
 }

@@ -68,6 +68,7 @@ fn strings_expiries_databases_and_fields_come_back() {
         created_at_s: 1_700_000_000,
         used_memory: 123,
         users: None,
+        indexes: None,
         other: vec![("repl-id".to_owned(), "abc".to_owned()), ("redis-ver".to_owned(), "6.0.0".to_owned())],
     };
     let back = loaded(&saved(&dbs, &aux)).map_err(|error| error.to_string()).expect("our own file");

@@ -1,0 +1,127 @@
+//! Indexes come, change and go.
+
+use super::UNKNOWN_INDEX;
+use crate::args::Args;
+use crate::command::{COMMAND, Category, Command, Flag, Group};
+use crate::context::Context;
+use crate::error::CommandResult;
+use crate::notify::Class;
+use crate::search::INDEXES_MAX;
+use crate::search::definition::Definition;
+
+pub(super) static FT_CREATE: Command = Command {
+    name: "ft.create",
+    arity: -5,
+    group: Group::Search,
+    since: "1.0.0",
+    flags: &[Flag::Write, Flag::DenyOom],
+    summary: "Makes an index over the keys with certain prefixes.",
+    complexity: "O(K), K being the number of fields; keys that are there come into it in the background",
+    syntax: "index [ON data-type] [PREFIX count:integer prefix [prefix ...]] [FILTER filter] [LANGUAGE default-lang] \
+             [LANGUAGE_FIELD lang-attribute] [SCORE default-score:double] [SCORE_FIELD score-attribute] \
+             [PAYLOAD_FIELD payload-attribute] [MAXTEXTFIELDS] [TEMPORARY seconds:double] [NOOFFSETS] [NOHL] \
+             [NOFIELDS] [NOFREQS] [STOPWORDS count:integer [stopword ...]] [SKIPINITIALSCAN] SCHEMA field-name \
+             field-type [option ...]",
+    run: create,
+    ..COMMAND
+};
+
+fn create(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    if cx.keys.selected() != 0 {
+        return Err("Cannot create index on db != 0".into());
+    }
+    let name = args.at(1);
+    if cx.shared.search.get(name).is_some() {
+        return Err("Index already exists".into());
+    }
+    if cx.shared.search.len() >= INDEXES_MAX {
+        return Err(format!("Maximum number of indexes ({INDEXES_MAX}) reached").into());
+    }
+    let definition = Definition::parse(name, args.from(2))?;
+    let command = definition.to_command();
+    let argv: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    let now_ms = cx.now_ms();
+    cx.search().create(definition, now_ms);
+    cx.definitions_changed(&argv);
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static FT_DROPINDEX: Command = Command {
+    name: "ft.dropindex",
+    arity: -2,
+    group: Group::Search,
+    since: "2.0.0",
+    flags: &[Flag::Write],
+    categories: &[Category::Dangerous],
+    summary: "Drops an index, and the keys in it if asked to.",
+    complexity: "O(1), or O(N) with DD where N is the number of keys in the index",
+    syntax: "index [DD]",
+    run: dropindex,
+    ..COMMAND
+};
+
+fn dropindex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    drop_index(cx, args, false)
+}
+
+/// FT.DROPINDEX and FT.DROP. `deletes`: keys go with the index unless the client says otherwise.
+fn drop_index(cx: &mut Context<'_>, args: Args<'_>, deletes: bool) -> CommandResult {
+    if args.len() > 3 {
+        return Err(crate::error::CommandError::Arity(cx.command.full_name.clone()));
+    }
+    let name = args.at(1);
+    if cx.shared.search.find(name).is_none() {
+        return Err(UNKNOWN_INDEX);
+    }
+    let with_keys = match args.get(2) {
+        None => deletes,
+        Some(_) if args.is(2, "_FORCEKEEPDOCS") => false,
+        Some(_) if args.is(2, "KEEPDOCS") && deletes => false,
+        Some(_) if args.is(2, "DD") && !deletes => true,
+        Some(_) => return Err("Unknown argument".into()),
+    };
+    drop_with_keys(cx, name, with_keys);
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Drops the index, and the keys that are in it if `with_keys` or if it is a temporary one. What a follower's index holds may be
+/// less or more at the moment: it hears of the keys one by one.
+pub(crate) fn drop_with_keys(cx: &mut Context<'_>, name: &[u8], with_keys: bool) {
+    let Some(entry) = cx.search().drop_index(name) else { return };
+    if !cx.mode.applying && (with_keys || entry.definition.temporary_ms.is_some()) {
+        let home = cx.keys.selected();
+        cx.keys.select(0);
+        for key in entry.index.keys() {
+            cx.delete_key(key, Class::Generic, "del");
+        }
+        cx.keys.select(home);
+    }
+    let name = entry.definition.name.clone();
+    cx.shared.search.discard(entry);
+    cx.definitions_changed(&[b"FT.DROPINDEX", &name]);
+}
+
+pub(super) static FT_LIST: Command = Command {
+    name: "ft._list",
+    arity: -1,
+    group: Group::Search,
+    since: "2.0.0",
+    flags: &[Flag::ReadOnly, Flag::KeylessRead],
+    categories: &[Category::Admin],
+    summary: "Lists all indexes.",
+    complexity: "O(N), N being the number of indexes",
+    run: list,
+    ..COMMAND
+};
+
+fn list(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    if args.len() > 2 {
+        return Err(crate::error::CommandError::Arity(cx.command.full_name.clone()));
+    }
+    let search = &cx.shared.search;
+    cx.reply.set(search.len());
+    search.indexes().for_each(|entry| cx.reply.simple(&entry.definition.name));
+    Ok(())
+}
