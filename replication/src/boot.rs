@@ -103,7 +103,10 @@ impl<T: Transport> Boot<T> {
                 Err(cause) => missing.push(format!("{peer}: {cause}")),
             }
         }
-        let here = found.iter().find(|(_, info)| info.id == self.shared.id).map(|(peer, _)| (*peer).clone());
+        // The list has addresses; what else is to be known of a node, it says itself.
+        let place =
+            |(peer, info): &(&Peer, PeerInfo)| Peer { tls_port: info.peer.tls_port, ..(*peer).clone() };
+        let here = found.iter().find(|(_, info)| info.id == self.shared.id).map(place);
         let Some(here) = here else {
             missing.sort();
             let missing = missing.join("; ");
@@ -126,11 +129,11 @@ impl<T: Transport> Boot<T> {
                 missing.join("; ")
             )));
         }
-        let group: NewGroup = found.iter().map(|(peer, info)| (info.id, (*peer).clone())).collect();
+        let group: NewGroup = found.iter().map(|answer| (answer.1.id, place(answer))).collect();
         if group.len() < peers.len() {
             return Ok(Round::Again("two of the listed addresses are the same node".into()));
         }
-        let first = peers.iter().min_by_key(|peer| (&peer.host, peer.port));
+        let first = group.values().min_by_key(|peer| (&peer.host, peer.port));
         if first != Some(&here) {
             return Ok(Round::Again("waiting for the first of the list to begin the group".into()));
         }
@@ -166,7 +169,11 @@ impl<T: Transport> Boot<T> {
         }
         let known = self.member(other.id);
         let here = Joiner { id: self.shared.id, peer: self.shared.me.clone() };
-        let place = if other.peer.host.is_empty() { at.clone() } else { other.peer.clone() };
+        let place = if other.peer.host.is_empty() {
+            Peer { tls_port: other.peer.tls_port, ..at.clone() }
+        } else {
+            other.peer.clone()
+        };
         let there = Joiner { id: other.id, peer: place };
         match (self.is_member().await?, other.state) {
             (true, PeerState::Member) if known.is_some() && self.is_voter_id(other.id) => Ok(()),

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn peer(port: u16) -> Peer {
-        Peer { host: "127.0.0.1".into(), port, cluster_port: port + 10000 }
+        Peer { host: "127.0.0.1".into(), port, cluster_port: port + 10000, tls_port: 0 }
     }
 
     fn members() -> Members {

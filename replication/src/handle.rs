@@ -13,6 +13,7 @@ use bytes::Bytes;
 use cairn_storage::log::LogReader;
 use cairn_storage::writer::SyncPolicy;
 
+pub use crate::shared::SessionDoor;
 use crate::shared::{Request, Shared};
 use crate::snapshot::Received;
 use crate::types::{LogId, Membership, NodeId, Peer, SnapshotMeta};
@@ -236,9 +237,9 @@ impl Handle {
         self.shared.session_token
     }
 
-    /// The token of another member, once it has been heard of.
-    pub fn session_token_of(&self, node: NodeId) -> Option<[u8; 16]> {
-        self.shared.acquaintances.token_of(node)
+    /// How sessions get into another member, once it has said so.
+    pub fn session_door_of(&self, node: NodeId) -> Option<SessionDoor> {
+        self.shared.acquaintances.door_of(node)
     }
 
     /// Stops Raft and the log thread after everything queued is on disk. On a node that runs as tasks of somebody's

@@ -4,7 +4,7 @@
 //! the next leader as far as the protocol needs it (a joint configuration never stays), and otherwise by whoever asked for it
 //! asking again: each step looks at what there is before it does anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -267,6 +267,36 @@ impl Members {
             self.change(ChangeMembers::ReplaceAllVoters(voters)).await?;
         }
         self.remove_learners(&BTreeSet::from([node])).await
+    }
+
+    /// The members, and this node, that listen for TLS elsewhere than the membership says: restarted with another `tls-port`.
+    pub(crate) fn with_other_tls_ports(&self) -> BTreeMap<NodeId, Peer> {
+        let now = |id: NodeId| match id == self.shared.id {
+            true => Some(self.shared.me.tls_port),
+            false => Some(self.shared.acquaintances.door_of(id)?.tls_port),
+        };
+        let metrics = self.metrics();
+        let nodes = metrics.membership_config.membership().nodes();
+        let moved = |(id, peer): (&NodeId, &Peer)| {
+            let tls_port = now(*id).filter(|port| *port != peer.tls_port)?;
+            Some((*id, Peer { tls_port, ..peer.clone() }))
+        };
+        nodes.filter_map(moved).collect()
+    }
+
+    /// Puts the ports for TLS into the membership that nodes have now. Not while it changes: the next round will.
+    pub(crate) async fn correct_tls_ports(&self) {
+        let Ok(_one) = self.changing.try_lock() else { return };
+        let moved = self.with_other_tls_ports();
+        if self.leading().is_err() || moved.is_empty() {
+            return;
+        }
+        for (id, peer) in &moved {
+            tracing::info!(node = shown(*id), %peer, tls_port = peer.tls_port, "a member has another port for TLS");
+        }
+        if let Err(cause) = self.change(ChangeMembers::SetNodes(moved)).await {
+            tracing::warn!(cause, "clients are told a port for TLS that is none any more");
+        }
     }
 
     /// Ends a joint configuration that another leader has left behind.

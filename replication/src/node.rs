@@ -477,7 +477,9 @@ async fn obey<T: Transport>(
 async fn carry_out<T: Transport>(boot: boot::Boot<T>, order: Order, done: Done) {
     tracing::info!(?order, "ordered");
     let result = match order.clone() {
-        Order::Meet { host, port, cluster_port } => boot.meet(Peer { host, port, cluster_port }).await,
+        Order::Meet { host, port, cluster_port } => {
+            boot.meet(Peer { host, port, cluster_port, tls_port: 0 }).await
+        }
         Order::Forget { node } => boot.members.forget(node).await,
         Order::Transfer { to } => boot.members.transfer(to).await,
         Order::GiveUpTerm { term } => boot.members.give_up(term).await,

@@ -154,6 +154,15 @@ impl Proposals {
     }
 }
 
+/// How sessions get into a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionDoor {
+    /// What a session has to show.
+    pub token: [u8; 16],
+    /// The port that it may go to by TLS. 0: there is none.
+    pub tls_port: u16,
+}
+
 /// Who has been heard from, and what they said of themselves.
 #[derive(Default)]
 pub(crate) struct Acquaintances {
@@ -162,7 +171,7 @@ pub(crate) struct Acquaintances {
 
 #[derive(Clone, Copy)]
 struct Acquaintance {
-    token: Option<[u8; 16]>,
+    door: Option<SessionDoor>,
     heard_at: Instant,
 }
 
@@ -172,7 +181,8 @@ impl Acquaintances {
     }
 
     pub(crate) fn met(&self, peer: &PeerInfo) {
-        let acquaintance = Acquaintance { token: Some(peer.session_token), heard_at: now() };
+        let door = SessionDoor { token: peer.session_token, tls_port: peer.peer.tls_port };
+        let acquaintance = Acquaintance { door: Some(door), heard_at: now() };
         self.known().insert(peer.id, acquaintance);
     }
 
@@ -181,11 +191,11 @@ impl Acquaintances {
         self.known()
             .entry(node)
             .and_modify(|known| known.heard_at = heard_at)
-            .or_insert(Acquaintance { token: None, heard_at });
+            .or_insert(Acquaintance { door: None, heard_at });
     }
 
-    pub(crate) fn token_of(&self, node: NodeId) -> Option<[u8; 16]> {
-        self.known().get(&node)?.token
+    pub(crate) fn door_of(&self, node: NodeId) -> Option<SessionDoor> {
+        self.known().get(&node)?.door
     }
 
     pub(crate) fn heard_at(&self, node: NodeId) -> Option<Instant> {

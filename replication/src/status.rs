@@ -205,6 +205,10 @@ pub(crate) async fn observe(shared: Arc<Shared>, raft: Raft, members: Arc<Member
                 let members = Arc::clone(&members);
                 tokio::spawn(async move { members.finish_change().await });
             }
+            if now_standing.led.is_some() && !members.with_other_tls_ports().is_empty() {
+                let members = Arc::clone(&members);
+                tokio::spawn(async move { members.correct_tls_ports().await });
+            }
             // openraft purges what a snapshot covers, and forgets what else was asked for.
             let wanted = shared.purge_wanted.load(Ordering::SeqCst);
             if now_standing.snapshot != standing.snapshot && wanted > 0 {

@@ -15,10 +15,12 @@ pub type NodeId = u64;
 pub struct Peer {
     /// Name or address that other nodes and clients reach it by.
     pub host: String,
-    /// Clients' port.
+    /// Clients' port; that for TLS if there is no other.
     pub port: u16,
     /// Peers' port.
     pub cluster_port: u16,
+    /// Clients' port for TLS. 0: there is none, or nobody has said so yet.
+    pub tls_port: u16,
 }
 
 impl fmt::Display for Peer {

@@ -6,6 +6,7 @@
 //! - [`nodes`]: servers in the process of the test, of which one leads and others forward to it.
 //! - [`sim`]: whole nodes in one thread, with a clock, a network and disks that a seed decides on.
 //! - [`server`]: starts a `cairn-server` or a `redis-server` of its own on a free port and stops it again.
+//! - [`tls`]: certificates, and a client that speaks TLS.
 //!
 //! The tests themselves are in `tests/`, the scripts in `commands/`, the use cases with redis-py in `use_cases/`;
 //! `README.md` describes the script language.
@@ -24,3 +25,4 @@ pub mod golden;
 pub mod nodes;
 pub mod server;
 pub mod sim;
+pub mod tls;

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 
+use cairn_replication::handle::SessionDoor;
 use cairn_server::executor::route::Leading;
 use cairn_server::flags::{self, Invocation};
 use cairn_server::{config_file, start};
@@ -91,7 +92,8 @@ impl Drop for Node {
 }
 
 fn led_by(leader: SocketAddr, token: [u8; 16]) -> Leading {
-    Leading::Elsewhere { host: leader.ip().to_string(), port: leader.port(), token: Some(token) }
+    let door = SessionDoor { token, tls_port: 0 };
+    Leading::Elsewhere { host: leader.ip().to_string(), port: leader.port(), tls_port: 0, door: Some(door) }
 }
 
 /// An address that nobody listens on, most likely.

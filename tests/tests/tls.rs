@@ -9,76 +9,11 @@ use std::time::{Duration, Instant};
 
 use cairn_tests::golden::Reply;
 use cairn_tests::server::{Connection, Server};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use cairn_tests::tls::{Authority, Client};
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
-};
 
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// Certificates of one authority, in files.
-struct Authority {
-    dir: tempfile::TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Authority {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let authority = Authority { dir: tempfile::tempdir().unwrap(), issuer };
-        fs::write(authority.path("ca.pem"), authority.issuer.pem()).unwrap();
-        authority.sign("server");
-        authority.sign("client");
-        authority
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.dir.path().join(file).to_str().unwrap().to_owned()
-    }
-
-    /// A new key and certificate for `localhost`, in `NAME.pem` and `NAME.key`.
-    fn sign(&self, name: &str) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-        fs::write(self.path(&format!("{name}.pem")), certificate.pem()).unwrap();
-    }
-
-    fn certificates(&self, name: &str) -> Vec<CertificateDer<'static>> {
-        CertificateDer::pem_file_iter(self.path(&format!("{name}.pem")))
-            .unwrap()
-            .map(Result::unwrap)
-            .collect()
-    }
-
-    /// A client that trusts this authority, and shows the certificate of that name.
-    fn client(
-        &self,
-        certificate: Option<&str>,
-        version: &'static SupportedProtocolVersion,
-    ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.certificates("ca").remove(0)).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots);
-        Arc::new(match certificate {
-            Some(name) => {
-                let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
-                builder.with_client_auth_cert(self.certificates(name), key).unwrap()
-            }
-            None => builder.with_no_client_auth(),
-        })
-    }
-}
 
 /// A server with a plain port and one for TLS.
 struct Served {
@@ -104,47 +39,6 @@ fn serve(authority: &Authority, extra: &[&str]) -> Served {
     unreachable!()
 }
 
-/// A client's end.
-struct Client {
-    stream: StreamOwned<ClientConnection, TcpStream>,
-    unread: Vec<u8>,
-}
-
-impl Client {
-    fn connect(addr: SocketAddr, config: &Arc<ClientConfig>) -> Client {
-        let socket = TcpStream::connect(addr).unwrap();
-        socket.set_read_timeout(Some(LIMIT)).unwrap();
-        socket.set_write_timeout(Some(LIMIT)).unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(Arc::clone(config), name).unwrap();
-        Client { stream: StreamOwned::new(tls, socket), unread: Vec::new() }
-    }
-
-    /// Sends bytes, and reads as many as `expected` has.
-    fn talk(&mut self, bytes: &[u8], expected: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
-        self.expect(expected);
-    }
-
-    fn expect(&mut self, expected: &[u8]) {
-        while self.unread.len() < expected.len() {
-            let mut chunk = [0; 16 * 1024];
-            let count = self.stream.read(&mut chunk).unwrap();
-            assert!(count > 0, "closed after {:?}", self.unread.escape_ascii().to_string());
-            self.unread.extend_from_slice(&chunk[..count]);
-        }
-        let rest = self.unread.split_off(expected.len());
-        let got = std::mem::replace(&mut self.unread, rest);
-        assert!(got == expected, "got {}", got[..got.len().min(200)].escape_ascii());
-    }
-
-    /// Is PING refused, because the handshake fails or the connection is closed?
-    fn ping_fails(mut self) -> bool {
-        let mut reply = [0; 16];
-        self.stream.write_all(b"PING\r\n").is_err() || !matches!(self.stream.read(&mut reply), Ok(1..))
-    }
-}
-
 /// Is nothing served there for clients of this authority? What has been let go may be somebody else's port by now.
 fn is_left(addr: SocketAddr, config: &Arc<ClientConfig>) -> bool {
     TcpStream::connect(addr).is_err() || Client::connect(addr, config).ping_fails()
@@ -156,7 +50,7 @@ fn run(server: &Server, command: &[&str]) -> String {
 
 #[test]
 fn commands_go_over_either_version_beside_the_plain_port() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let served = serve(&authority, &["--tls-auth-clients", "no"]);
     for version in [&TLS12, &TLS13] {
         let mut client = Client::connect(served.tls, &authority.client(None, version));
@@ -168,7 +62,7 @@ fn commands_go_over_either_version_beside_the_plain_port() {
 
 #[test]
 fn large_values_and_pipelines_pass_a_slow_reader() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let served = serve(&authority, &["--tls-auth-clients", "no"]);
     let mut client = Client::connect(served.tls, &authority.client(None, &TLS13));
     let value: Vec<u8> = (0..20 << 20).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -194,7 +88,7 @@ fn large_values_and_pipelines_pass_a_slow_reader() {
 
 #[test]
 fn a_blocked_client_and_a_subscriber_are_told() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let served = serve(&authority, &["--tls-auth-clients", "no"]);
     let config = authority.client(None, &TLS13);
     let mut blocked = Client::connect(served.tls, &config);
@@ -210,7 +104,7 @@ fn a_blocked_client_and_a_subscriber_are_told() {
 
 #[test]
 fn while_a_script_is_busy_a_client_with_tls_can_kill_it() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let served = serve(&authority, &["--tls-auth-clients", "no", "--busy-reply-threshold", "50"]);
     let config = authority.client(None, &TLS13);
     let mut second = Client::connect(served.tls, &config);
@@ -234,7 +128,7 @@ fn while_a_script_is_busy_a_client_with_tls_can_kill_it() {
 
 #[test]
 fn certificates_of_clients_are_asked_for_as_configured() {
-    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (authority, stranger) = (Authority::create(), Authority::create());
     let served = serve(&authority, &[]);
     let with = authority.client(Some("client"), &TLS13);
     let without = authority.client(None, &TLS13);
@@ -261,7 +155,7 @@ fn certificates_of_clients_are_asked_for_as_configured() {
 
 #[test]
 fn a_plain_client_and_one_that_says_nothing_cost_nobody_else() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let served = serve(&authority, &["--tls-auth-clients", "no"]);
     let silent = TcpStream::connect(served.tls).unwrap();
     let mut plain = TcpStream::connect(served.tls).unwrap();
@@ -285,7 +179,7 @@ fn shown(served: &Served, config: &Arc<ClientConfig>) -> Vec<u8> {
 
 #[test]
 fn files_are_read_again_when_told_and_bad_ones_change_nothing() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let served = serve(&authority, &["--tls-auth-clients", "no"]);
     let config = authority.client(None, &TLS13);
     let mut old = Client::connect(served.tls, &config);
@@ -307,7 +201,7 @@ fn files_are_read_again_when_told_and_bad_ones_change_nothing() {
 
 #[test]
 fn the_port_for_tls_moves_and_goes() {
-    let authority = Authority::new();
+    let authority = Authority::create();
     let served = serve(&authority, &["--tls-auth-clients", "no"]);
     let config = authority.client(None, &TLS13);
     let mut attempts = 0;

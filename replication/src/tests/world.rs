@@ -310,7 +310,7 @@ pub struct Machine {
 }
 
 pub fn peer(n: u16) -> Peer {
-    Peer { host: "127.0.0.1".into(), port: 7000 + n, cluster_port: 17000 + n }
+    Peer { host: "127.0.0.1".into(), port: 7000 + n, cluster_port: 17000 + n, tls_port: 0 }
 }
 
 impl Machine {

@@ -105,7 +105,7 @@ async fn three_nodes_agree_on_what_the_leader_proposes() {
     for member in &members {
         assert!(member.batches.iter().eq(expected.iter().copied()), "node {} has others", member.handle.id());
         assert!(
-            member.handle.session_token_of(id).is_some() || member.handle.id() == id,
+            member.handle.session_door_of(id).is_some() || member.handle.id() == id,
             "a token is missing"
         );
     }

@@ -277,7 +277,7 @@ impl Inbound for Door {
 }
 
 pub fn peer(id: NodeId) -> Peer {
-    Peer { host: format!("n{id}"), port: 1, cluster_port: 2 }
+    Peer { host: format!("n{id}"), port: 1, cluster_port: 2, tls_port: 3 }
 }
 
 pub fn info(id: NodeId) -> PeerInfo {

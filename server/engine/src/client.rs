@@ -22,6 +22,8 @@ pub struct ClientInfo {
     pub fd: i32,
     /// Came over a Unix socket.
     pub unix_socket: bool,
+    /// Came by TLS.
+    pub tls: bool,
 }
 
 /// One connection: its state, and what it is yet to be sent.

@@ -22,6 +22,15 @@ pub struct ClusterView {
 }
 
 impl ClusterView {
+    /// As a client sees it that is connected by TLS: nodes are where it can get at them.
+    pub fn by_tls(&self) -> Self {
+        let mut view = self.clone();
+        for node in view.nodes.iter_mut().filter(|node| node.tls_port != 0) {
+            node.port = node.tls_port;
+        }
+        view
+    }
+
     /// Can the group take writes, as far as this node knows?
     pub fn is_ok(&self) -> bool {
         self.leader.is_some()
@@ -88,7 +97,10 @@ pub struct ClusterNode {
     /// 40 hexadecimal digits.
     pub id: String,
     pub host: String,
+    /// Clients' port; that for TLS if there is no other.
     pub port: u16,
+    /// Clients' port for TLS; 0: there is none.
+    pub tls_port: u16,
     pub cluster_port: u16,
     pub voter: bool,
     /// Heard of within `cluster-node-timeout`, by this node or by the leader that told it; always true of this node.

@@ -4,10 +4,13 @@
 //! held reads, blocked clients, notifications), and writes the effect down ([`Context::log_self`] when running
 //! the command again would do exactly the same, [`Context::log`] otherwise). A command that changes nothing calls neither.
 
+use std::sync::Arc;
+
 use cairn_proto::ReplyWriter;
 
 use crate::args::{Args, OwnedArgs, parse_f64};
 use crate::client::{BlockKind, Blocked, BlockedOn, ClientState, ReplicaWait, Slot, TimeoutReply};
+use crate::cluster::ClusterView;
 use crate::command::{Entry, Flag};
 use crate::config::Config;
 use crate::error::{CommandError, CommandResult};
@@ -55,6 +58,12 @@ impl<'a> Context<'a> {
     /// Unix milliseconds; stands still while a command, script or transaction runs.
     pub fn now_ms(&self) -> i64 {
         self.shared.now_ms
+    }
+
+    /// The cluster as the client can use it: who came by TLS is shown the ports for that.
+    pub fn cluster(&self) -> Option<Arc<ClusterView>> {
+        let view = self.host.cluster()?;
+        Some(if self.client.info.tls { Arc::new(view.by_tls()) } else { view })
     }
 
     /// The configuration.

@@ -42,6 +42,7 @@ pub fn three_nodes(myself: usize, leader: Option<usize>) -> ClusterView {
         id: format!("{number:040x}"),
         host: "127.0.0.1".to_owned(),
         port: 7000 + number,
+        tls_port: 0,
         cluster_port: 17000 + number,
         voter: true,
         connected: true,
@@ -134,6 +135,7 @@ impl TestEngine {
             local_address: "127.0.0.1:6379".to_owned(),
             fd: 8,
             unix_socket: false,
+            tls: false,
         });
         self.engine.client(slot).expect("just connected").reply.resp = resp;
         slot

@@ -34,6 +34,7 @@ use crate::journal::RaftJournal;
 use crate::journal::raft::{Chain, Start};
 use crate::recovery::{self, LOG_DIR, RecoveryError};
 use crate::snapshots;
+use crate::start::shown_port;
 use crate::start::sync_policy;
 
 /// What the node keeps of itself, in the data directory.
@@ -278,31 +279,36 @@ fn me_cluster_port(config: &Config) -> u16 {
     if config.cluster_port > 0 {
         config.cluster_port
     } else {
-        config.port.saturating_add(CLUSTER_PORT_OFFSET)
+        shown_port(config).saturating_add(CLUSTER_PORT_OFFSET)
     }
 }
 
 /// Another node of the list. All have the same distance between their ports, or the same peers' port on other machines.
 fn peer_of(host: &str, port: u16, config: &Config) -> Peer {
-    let cluster_port = if config.cluster_port > 0 && port == config.port {
+    let cluster_port = if config.cluster_port > 0 && port == shown_port(config) {
         config.cluster_port
     } else {
         port.saturating_add(CLUSTER_PORT_OFFSET)
     };
-    Peer { host: host.to_owned(), port, cluster_port }
+    // For TLS it says itself where.
+    Peer { host: host.to_owned(), port, cluster_port, tls_port: 0 }
 }
 
 /// Where this node is reached: as announced, as the list has it, or where it listens.
 fn me(config: &Config) -> Peer {
     let announced = |value: u16, otherwise: u16| if value > 0 { value } else { otherwise };
-    let port = announced(config.cluster_announce_port, config.port);
+    let port = announced(config.cluster_announce_port, shown_port(config));
     let cluster_port = announced(config.cluster_announce_bus_port, me_cluster_port(config));
     let host = if config.cluster_announce_ip.is_empty() {
         listed_host(config, port).or_else(|| bound_host(config)).unwrap_or_default()
     } else {
         config.cluster_announce_ip.clone()
     };
-    Peer { host, port, cluster_port }
+    let tls_port = match config.tls_port {
+        0 => 0,
+        listening => announced(config.cluster_announce_tls_port, listening),
+    };
+    Peer { host, port, cluster_port, tls_port }
 }
 
 /// This node's name in the list of peers: the only one with its port, or the one with this machine's name.

@@ -83,7 +83,7 @@ fn members_to_text(membership: &Membership) -> String {
     let voters: Vec<String> = membership.membership().get_joint_config().iter().map(ids).collect();
     let nodes: Vec<String> = membership
         .nodes()
-        .map(|(id, peer)| format!("{id}@{}:{}:{}", peer.host, peer.port, peer.cluster_port))
+        .map(|(id, peer)| format!("{id}@{}:{}:{}:{}", peer.host, peer.port, peer.cluster_port, peer.tls_port))
         .collect();
     format!("{at} voters={} nodes={}", voters.join("|"), nodes.join(","))
 }
@@ -106,12 +106,13 @@ fn members_from_text(text: &str) -> Option<Membership> {
     let nodes = parts.next()?.strip_prefix("nodes=")?;
     let node = |text: &str| {
         let (id, address) = text.split_once('@')?;
-        let mut from_end = address.rsplitn(3, ':');
+        let mut from_end = address.rsplitn(4, ':');
+        let tls_port = from_end.next()?.parse().ok()?;
         let cluster_port = from_end.next()?.parse().ok()?;
         let port = from_end.next()?.parse().ok()?;
         // An address of IPv6 has colons of its own.
         let host = from_end.next()?.to_owned();
-        Some((id.parse().ok()?, Peer { host, port, cluster_port }))
+        Some((id.parse().ok()?, Peer { host, port, cluster_port, tls_port }))
     };
     let nodes: BTreeMap<NodeId, Peer> =
         nodes.split(',').filter(|text| !text.is_empty()).map(node).collect::<Option<_>>()?;
@@ -125,7 +126,12 @@ mod tests {
 
     #[test]
     fn a_position_comes_back_from_the_fields_of_a_snapshot() {
-        let peer = |n: u16| Peer { host: format!("fd00::{n}"), port: 7000 + n, cluster_port: 17000 + n };
+        let peer = |n: u16| Peer {
+            host: format!("fd00::{n}"),
+            port: 7000 + n,
+            cluster_port: 17000 + n,
+            tls_port: 8000 + n,
+        };
         let nodes: BTreeMap<NodeId, Peer> = (1..=4).map(|n| (u64::from(n), peer(n))).collect();
         for voters in [vec![vec![1, 2, 3]], vec![vec![1, 2, 3], vec![2, 3, 4]], vec![vec![1]]] {
             let voters = voters.into_iter().map(|ids: Vec<u64>| ids.into_iter().collect()).collect();

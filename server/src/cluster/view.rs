@@ -40,6 +40,7 @@ pub fn of(status: &Status, facts: &Facts) -> ClusterView {
             id: shown(member.id),
             host: member.peer.host.clone(),
             port: member.peer.port,
+            tls_port: member.peer.tls_port,
             cluster_port: member.peer.cluster_port,
             voter: member.voter,
             // A follower hears from the leader only; of the others it knows nothing bad.

@@ -43,7 +43,8 @@ impl Door<'_> {
             return None;
         }
         let fd = prepare_socket(&stream, config.tcp_keepalive);
-        let slot = shared.connect(ClientInfo { address, local_address, fd, unix_socket });
+        let tls = matches!(stream, Stream::Tls(_));
+        let slot = shared.connect(ClientInfo { address, local_address, fd, unix_socket, tls });
         let token = Token::new(slot, Arc::clone(self.ready));
         if self.connections.len() <= slot {
             self.connections.resize_with(slot + 1, || None);
@@ -61,7 +62,7 @@ fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
         Stream::Tcp(stream) => stream,
         Stream::Tls(stream) => stream.socket(),
         Stream::Unix(stream) => return stream.as_raw_fd(),
-        Stream::Simulated(_) => return -1,
+        Stream::Boxed(_) => return -1,
     };
     // Failures leave a working, only slower or less watched, socket.
     let _ = tcp.set_nodelay(true);

@@ -10,7 +10,6 @@
 use std::future::Future;
 use std::io;
 use std::io::IoSlice;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -19,7 +18,8 @@ use std::time::Duration;
 use cairn_engine::Slot;
 use cairn_planted::planted;
 use cairn_proto::{OutBuf, encode_request};
-use socket2::SockRef;
+use cairn_replication::handle::SessionDoor;
+use cairn_replication::transport::tls::Tls;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -46,7 +46,7 @@ const FAREWELL_MAX: Duration = Duration::from_millis(200);
 /// After a wait in vain, requests are refused at once for so long: those of a pipeline need not wait one after the other.
 const GIVEN_UP_FOR: Duration = Duration::from_millis(500);
 
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
+type Connecting = Pin<Box<dyn Future<Output = io::Result<Stream>>>>;
 
 /// A session at the leader.
 pub struct Away {
@@ -89,7 +89,7 @@ enum Link {
     },
     /// The identity has been sent, or is being sent.
     Asking {
-        stream: TcpStream,
+        stream: Stream,
         answer: Vec<u8>,
         until: Instant,
     },
@@ -258,9 +258,8 @@ impl Away {
             let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
             let used = out.io_slices(out.end(), &mut slices);
             let poll = match &mut self.link {
-                Link::Open(stream) => stream.poll_write(&mut context, &slices[..used]),
-                Link::Asking { stream, .. } => {
-                    tokio::io::AsyncWrite::poll_write(Pin::new(stream), &mut context, &slices[0])
+                Link::Open(stream) | Link::Asking { stream, .. } => {
+                    stream.poll_write(&mut context, &slices[..used])
                 }
                 Link::Seeking { .. } | Link::Connecting { .. } => return Ok(()),
             };
@@ -268,6 +267,14 @@ impl Away {
                 Poll::Pending => self.write_blocked = true,
                 Poll::Ready(Ok(count)) => out.consume(count),
                 Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        if let Link::Open(stream) | Link::Asking { stream, .. } = &mut self.link
+            && !self.write_blocked
+        {
+            match stream.poll_flush(&mut context) {
+                Poll::Pending => self.write_blocked = true,
+                Poll::Ready(flushed) => flushed?,
             }
         }
         if self.waits == Waits::ForRoom && self.out.len() < RELAY_BYTES_MAX / 2 {
@@ -285,15 +292,19 @@ impl Away {
         if to_be_sent || self.half_closed {
             return;
         }
-        if let Link::Open(Stream::Tcp(stream)) = &self.link {
-            self.half_closed = true;
-            // A connection that is over says so when it is read from.
-            let _ = SockRef::from(stream).shutdown(Shutdown::Write);
+        if let Link::Open(stream) = &mut self.link {
+            // A connection that is over says so when it is read from. One that takes no more now is tried again with its waker.
+            self.half_closed = stream.poll_shutdown(&mut Context::from_waker(&self.waker)).is_ready();
         }
     }
 
-    /// Takes the next step towards a session. `Some` when there is nothing more to do now.
-    fn advance(&mut self, leading: &Leading, identity: impl Fn() -> Identity) -> Option<After> {
+    /// Takes the next step towards a session, by TLS if nodes speak it. `Some` when there is nothing more to do now.
+    fn advance(
+        &mut self,
+        leading: &Leading,
+        tls: Option<&Tls>,
+        identity: impl Fn() -> Identity,
+    ) -> Option<After> {
         let now = Instant::now();
         let mut context = Context::from_waker(&self.waker);
         match &mut self.link {
@@ -303,8 +314,11 @@ impl Away {
                 };
                 match leading {
                     Leading::Myself => return Some(After::Detach),
-                    Leading::Elsewhere { host, port, token: Some(_) } if *again_at <= now => {
-                        let connecting = Box::pin(connect(host.clone(), *port));
+                    Leading::Elsewhere { host, port, door: Some(door), .. } if *again_at <= now => {
+                        let connecting: Connecting = match tls {
+                            None => Box::pin(connect(host.clone(), *port)),
+                            Some(tls) => Box::pin(connect_by_tls(tls.clone(), host.clone(), door.tls_port)),
+                        };
                         self.link = Link::Connecting { connecting, until: now + ATTEMPT_MAX };
                     }
                     Leading::Elsewhere { .. } | Leading::Nobody => {
@@ -321,7 +335,7 @@ impl Away {
                     self.unlink(now + RETRY);
                 }
                 Poll::Ready(Ok(stream)) => {
-                    let Leading::Elsewhere { token: Some(token), .. } = leading else {
+                    let Leading::Elsewhere { door: Some(SessionDoor { token, .. }), .. } = leading else {
                         self.unlink(now + RETRY);
                         return None;
                     };
@@ -352,13 +366,9 @@ impl Away {
         loop {
             // One line at most, so that nothing behind it is taken here.
             let mut byte = [0];
-            let mut buf = tokio::io::ReadBuf::new(&mut byte);
-            let mut context = Context::from_waker(&self.waker);
-            match tokio::io::AsyncRead::poll_read(Pin::new(stream), &mut context, &mut buf) {
+            match stream.poll_read(&mut Context::from_waker(&self.waker), &mut byte) {
                 Poll::Pending => return Some(After::Nothing),
-                Poll::Ready(Ok(())) if !buf.filled().is_empty() && answer.len() < ANSWER_BYTES_MAX => {
-                    answer.push(byte[0]);
-                }
+                Poll::Ready(Ok(1)) if answer.len() < ANSWER_BYTES_MAX => answer.push(byte[0]),
                 Poll::Ready(_) => {
                     self.unlink(again_at);
                     return None;
@@ -373,7 +383,7 @@ impl Away {
             else {
                 return None;
             };
-            self.link = Link::Open(Stream::Tcp(stream));
+            self.link = Link::Open(stream);
             self.waits = Waits::No;
             self.given_up_until = None;
             return None;
@@ -385,10 +395,20 @@ impl Away {
     }
 }
 
-async fn connect(host: String, port: u16) -> io::Result<TcpStream> {
+async fn connect(host: String, port: u16) -> io::Result<Stream> {
     let stream = TcpStream::connect((host.as_str(), port)).await?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(Stream::Tcp(stream))
+}
+
+/// With `tls-cluster` nothing of a client goes between nodes in the clear.
+async fn connect_by_tls(tls: Tls, host: String, port: u16) -> io::Result<Stream> {
+    if port == 0 {
+        return Err(io::Error::other("the leader has no tls-port, which tls-cluster needs"));
+    }
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(Stream::Boxed(Box::new(tls.connect(&host, Box::new(stream)).await?)))
 }
 
 impl Executor {
@@ -447,9 +467,12 @@ impl Executor {
                 id: client.state.id,
                 address: client.state.info.address.clone(),
                 local_address: client.state.info.local_address.clone(),
+                tls: client.state.info.tls,
                 state: SessionState::of(client),
             };
-            if let Some(after) = away.advance(&self.forwarding.leading, identity) {
+            if let Some(after) =
+                away.advance(&self.forwarding.leading, self.services.peer_tls.as_ref(), identity)
+            {
                 self.note_due(away.due());
                 return after;
             }

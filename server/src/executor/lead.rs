@@ -109,7 +109,8 @@ impl Cluster {
             Some(leader) => Leading::Elsewhere {
                 host: leader.peer.host.clone(),
                 port: leader.peer.port,
-                token: self.handle.session_token_of(leader.id),
+                tls_port: leader.peer.tls_port,
+                door: self.handle.session_door_of(leader.id),
             },
             None => Leading::Nobody,
         }
@@ -275,8 +276,9 @@ impl Executor {
         let target = match &to {
             None => None,
             Some((host, port)) => {
-                let named =
-                    others.iter().find(|member| member.peer.host == *host && member.peer.port == *port);
+                let named = others.iter().find(|member| {
+                    member.peer.host == *host && [member.peer.port, member.peer.tls_port].contains(port)
+                });
                 match named {
                     Some(member) => Some(member.id),
                     None => {

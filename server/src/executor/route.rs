@@ -12,6 +12,8 @@ use cairn_engine::{Args, Slot};
 use tokio::time::Instant;
 
 use super::Executor;
+use cairn_replication::handle::SessionDoor;
+
 use super::forward::{Away, Next};
 use super::session::{Guest, Identity, NOT_LEADER, SUBCOMMAND, Session, SessionState, is_token};
 
@@ -24,8 +26,8 @@ pub enum Leading {
     /// This node does.
     #[default]
     Myself,
-    /// The node with this port for clients. Without its token it cannot be talked to yet.
-    Elsewhere { host: String, port: u16, token: Option<[u8; 16]> },
+    /// The node with these ports for clients (`tls_port` 0: none for TLS). Without its `door` it cannot be talked to yet.
+    Elsewhere { host: String, port: u16, tls_port: u16, door: Option<SessionDoor> },
     /// Nobody, as far as this node knows.
     Nobody,
 }
@@ -228,7 +230,9 @@ impl Executor {
             return None;
         }
         let text = match &self.forwarding.leading {
-            Leading::Elsewhere { host, port, .. } => {
+            Leading::Elsewhere { host, port, tls_port, .. } => {
+                let by_tls = self.engine.client(slot).is_some_and(|client| client.state.info.tls);
+                let port = if by_tls && *tls_port != 0 { tls_port } else { port };
                 format!("MOVED {} {host}:{port}", routing::slot(args))
             }
             Leading::Nobody => CLUSTER_DOWN.to_owned(),
@@ -260,6 +264,7 @@ impl Executor {
         }
         client.state.info.address = identity.address;
         client.state.info.local_address = identity.local_address;
+        client.state.info.tls = identity.tls;
         self.engine.shared.adopt_id(slot, identity.id);
         *session = Session::Guest(Box::new(Guest::new()));
         Routed::Taken

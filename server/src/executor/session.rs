@@ -31,7 +31,7 @@ pub const WELCOME: &[u8] = b"+OK\r\n";
 /// How the refusal begins of a node that does not lead.
 pub const NOT_LEADER: &str = "NOTLEADER";
 /// Identities are of this make.
-const FORMAT: &[u8] = b"1";
+const FORMAT: &[u8] = b"2";
 /// Of names that clients choose, so much is told to the leader: more than anybody reads, and little enough for a
 /// session's first request to pass before it has authenticated.
 const NAME_BYTES_MAX: usize = 2048;
@@ -281,6 +281,7 @@ pub struct Identity {
     pub id: u64,
     pub address: String,
     pub local_address: String,
+    pub tls: bool,
     pub state: SessionState,
 }
 
@@ -291,7 +292,9 @@ impl Identity {
         self.state.encode(&mut state);
         let mut into = Vec::new();
         let id = self.id.to_string();
-        let fields = [FORMAT, id.as_bytes(), self.address.as_bytes(), self.local_address.as_bytes(), &state];
+        let tls = [u8::from(self.tls)];
+        let [address, local_address] = [&self.address, &self.local_address].map(String::as_bytes);
+        let fields = [FORMAT, id.as_bytes(), address, local_address, &tls, &state];
         encode_request(&fields, &mut into);
         into
     }
@@ -299,11 +302,12 @@ impl Identity {
     /// What [`Identity::encode`] has made.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         with_fields(bytes, |fields| {
-            let &[FORMAT, id, address, local_address, state] = fields else { return None };
+            let &[FORMAT, id, address, local_address, &[tls], state] = fields else { return None };
             Some(Self {
                 id: std::str::from_utf8(id).ok()?.parse().ok()?,
                 address: String::from_utf8(address.to_vec()).ok()?,
                 local_address: String::from_utf8(local_address.to_vec()).ok()?,
+                tls: tls != 0,
                 state: with_fields(state, SessionState::from_fields)?,
             })
         })
@@ -602,8 +606,13 @@ mod tests {
         client.state.db = 7;
         client.reply.resp = Resp::V3;
         let state = SessionState { reply_mode: ReplyMode::Off, in_multi: true, ..SessionState::of(&client) };
-        let identity =
-            Identity { id: 1 << 50, address: "1.2.3.4:5".into(), local_address: "6.7.8.9:1".into(), state };
+        let identity = Identity {
+            id: 1 << 50,
+            address: "1.2.3.4:5".into(),
+            local_address: "6.7.8.9:1".into(),
+            tls: true,
+            state,
+        };
         let bytes = identity.encode();
         assert_eq!(Identity::decode(&bytes), Some(identity));
         for len in 0..bytes.len() {

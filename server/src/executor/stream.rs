@@ -1,7 +1,7 @@
-//! A client's socket, TCP, with TLS on it, or Unix; or what a simulation has in place of one.
+//! A socket, TCP, with TLS on it, or Unix; or what a simulation has in place of one.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,8 +18,8 @@ pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls(Box<TlsStream>),
-    /// Not the operating system's.
-    Simulated(Box<dyn Io>),
+    /// A session's, to the leader by TLS; or what a simulation has in place of a socket.
+    Boxed(Box<dyn Io>),
 }
 
 /// A connection's bytes.
@@ -35,7 +35,7 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut buf),
             Self::Tls(stream) => return stream.poll_read(cx, buf.initialize_unfilled()),
-            Self::Simulated(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Boxed(stream) => Pin::new(stream).poll_read(cx, &mut buf),
         };
         poll.map_ok(|()| buf.filled().len())
     }
@@ -48,20 +48,39 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => stream.poll_write(cx, slices),
-            Self::Simulated(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Boxed(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Sends what was written and is still here. Pending registers `cx`'s waker.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Boxed(stream) => Pin::new(stream).poll_flush(cx),
+            // A socket keeps nothing back; a client's TLS has written what it has not taken the plaintext for.
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Tells the other end that nothing more comes. Pending registers `cx`'s waker.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Boxed(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tcp(_) | Self::Unix(_) | Self::Tls(_) => {
+                Poll::Ready(self.socket().and_then(|socket| socket.shutdown(Shutdown::Write)))
+            }
         }
     }
 }
 
 impl Stream {
-    /// The operating system's socket. In a simulation no time passes while a command runs, so that nothing can be there that
-    /// was not there before.
+    /// A client's socket. In a simulation no time passes while a command runs, so that nothing can be there that was not
+    /// there before.
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
             Self::Tcp(stream) => Ok(SockRef::from(stream)),
             Self::Unix(stream) => Ok(SockRef::from(stream)),
             Self::Tls(stream) => Ok(SockRef::from(stream.socket())),
-            Self::Simulated(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Self::Boxed(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 

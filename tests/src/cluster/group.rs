@@ -85,6 +85,16 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `plan.nodes` nodes with the same line and waits until they have a leader.
     pub fn start(plan: &Plan) -> anyhow::Result<Cluster> {
+        let mut cluster = Cluster::prepare_group(plan)?;
+        for number in 0..plan.nodes {
+            cluster.spawn(number)?;
+        }
+        cluster.explained(|cluster| cluster.await_leader(SETTLE_LIMIT).map(drop))?;
+        Ok(cluster)
+    }
+
+    /// `plan.nodes` nodes with the same line, which are not started yet: their flags may still change.
+    pub fn prepare_group(plan: &Plan) -> anyhow::Result<Cluster> {
         let mut cluster = Cluster::prepare(plan)?;
         let mut addrs = Vec::new();
         for number in 0..plan.nodes {
@@ -96,9 +106,7 @@ impl Cluster {
         }
         for number in 0..plan.nodes {
             cluster.nodes[number].write_files(plan.files)?;
-            cluster.spawn(number)?;
         }
-        cluster.explained(|cluster| cluster.await_leader(SETTLE_LIMIT).map(drop))?;
         Ok(cluster)
     }
 
@@ -139,7 +147,8 @@ impl Cluster {
         self.directory.addrs.write().expect("nobody panics with it").push(addr);
     }
 
-    fn free_addr(&self, number: usize) -> anyhow::Result<SocketAddr> {
+    /// An address where nobody listens, nor 10,000 ports above it.
+    pub fn free_addr(&self, number: usize) -> anyhow::Result<SocketAddr> {
         if let Network::Namespaces(_) = *self.directory.network {
             return Ok(SocketAddr::new(addr_of(number), PORT_IN_NAMESPACE));
         }

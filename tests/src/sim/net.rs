@@ -74,7 +74,7 @@ impl Accept for ClientListener {
         let Some((stream, address)) = incoming else { return Poll::Pending };
         Poll::Ready(Ok(Accepted {
             local_address: stream.local_addr()?.to_string(),
-            stream: Stream::Simulated(Box::new(stream)),
+            stream: Stream::Boxed(Box::new(stream)),
             address: address.to_string(),
             unix_socket: false,
             local: true,

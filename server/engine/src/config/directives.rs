@@ -359,8 +359,8 @@ directives! {
         cluster_announce_hostname: String = String::new(), OPTIONAL, Live, NoEffect;
         /// Name of this node for people.
         cluster_announce_human_nodename: String = String::new(), OPTIONAL, Live, NoEffect;
-        /// TLS port under which this node is listed.
-        cluster_announce_tls_port: u16 = 0, int(0, 65535), Live, NoEffect;
+        /// TLS port under which this node is listed; 0 = `tls-port`.
+        cluster_announce_tls_port: u16 = 0, int(0, 65535), Live;
         /// Which of a node's names clients are sent to.
         cluster_preferred_endpoint_type: &'static str = "ip", Word(&["ip", "hostname", "unknown-endpoint"]), Live, NoEffect;
     }

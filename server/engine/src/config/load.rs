@@ -73,10 +73,13 @@ impl Loader {
             // Serving alone, it would acknowledge writes that no other node has.
             return Err(LoadError::Contradiction("'cluster-peers' needs 'cluster-enabled yes'"));
         }
-        if *cluster_enabled && self.config.port == 0 {
-            return Err(LoadError::Contradiction(
-                "'cluster-enabled yes' needs a 'port': nodes pass commands on to it",
-            ));
+        if *cluster_enabled && *tls_cluster && self.config.tls_port == 0 {
+            let remedy = "'tls-cluster yes' needs a 'tls-port': nodes pass clients' commands on to it";
+            return Err(LoadError::Contradiction(remedy));
+        }
+        if *cluster_enabled && !tls_cluster && self.config.port == 0 {
+            let remedy = "'cluster-enabled yes' needs a 'port': nodes pass clients' commands on to it (or 'tls-cluster yes')";
+            return Err(LoadError::Contradiction(remedy));
         }
         let Config { tls_cert_file, tls_key_file, tls_ca_cert_file, .. } = &self.config;
         if *tls_cluster && [tls_cert_file, tls_key_file, tls_ca_cert_file].into_iter().any(String::is_empty) {

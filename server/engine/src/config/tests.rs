@@ -509,6 +509,16 @@ fn a_cluster_that_would_not_be_one_is_refused() {
         assert_eq!(error, "'tls-cluster yes' needs 'tls-cert-file', 'tls-key-file' and 'tls-ca-cert-file'");
     }
     assert!(loaded(&[&files[..], &["tls-cluster yes"]].concat()).unwrap().tls_cluster);
+    let by_tls = [&files[..], &["tls-cluster yes", "cluster-enabled yes"]].concat();
+    assert_eq!(
+        loaded(&by_tls).unwrap_err(),
+        "'tls-cluster yes' needs a 'tls-port': nodes pass clients' commands on to it"
+    );
+    assert_eq!(loaded(&[&by_tls[..], &["tls-port 1", "port 0"]].concat()).unwrap().port, 0);
+    assert_eq!(
+        loaded(&["cluster-enabled yes", "tls-port 1", "port 0"]).unwrap_err(),
+        "'cluster-enabled yes' needs a 'port': nodes pass clients' commands on to it (or 'tls-cluster yes')"
+    );
     refused("cluster-node-timeout", "99", "argument must be between 100 and 2147483647 inclusive");
     assert_eq!(
         loaded(&["cluster-node-timeout 99"]).unwrap_err(),

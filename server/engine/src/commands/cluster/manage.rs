@@ -201,7 +201,9 @@ fn failover(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 fn target(view: &ClusterView, host: &[u8], port: i64) -> CommandResult<(String, u16)> {
     let is = |at: &usize| {
         let node = &view.nodes[*at];
-        node.host.as_bytes().eq_ignore_ascii_case(host) && i64::from(node.port) == port
+        node.host.as_bytes().eq_ignore_ascii_case(host)
+            && [node.port, node.tls_port].map(i64::from).contains(&port)
+            && port != 0
     };
     let Some(at) = view.replicas().find(is) else {
         return Err("ERR FAILOVER target HOST and PORT is not a replica.".into());

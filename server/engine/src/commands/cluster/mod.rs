@@ -74,7 +74,7 @@ const NO_CLUSTER: CommandError = CommandError::new("ERR This instance has cluste
 
 /// The cluster, or the error of a server that is in none.
 pub(super) fn view(cx: &Context<'_>) -> CommandResult<Arc<ClusterView>> {
-    cx.host.cluster().ok_or(NO_CLUSTER)
+    cx.cluster().ok_or(NO_CLUSTER)
 }
 
 /// The place of the node with the 40 digits in argument `at`.

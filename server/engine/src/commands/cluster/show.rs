@@ -2,7 +2,7 @@
 
 use cairn_proto::ReplyWriter;
 
-use super::{SUBCOMMAND, known_node, view};
+use super::{NO_CLUSTER, SUBCOMMAND, known_node, view};
 use crate::args::Args;
 use crate::cluster::{ClusterNode, ClusterView};
 use crate::command::{Command, Flag};
@@ -167,7 +167,8 @@ pub(super) static SHARDS: Command = Command {
 };
 
 fn shards(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
-    let view = view(cx)?;
+    // With both ports, whichever way the client came.
+    let view = cx.host.cluster().ok_or(NO_CLUSTER)?;
     cx.reply.array(1);
     cx.reply.map(2);
     cx.reply.bulk(b"slots");
@@ -193,10 +194,14 @@ fn shard_node(reply: &mut ReplyWriter, view: &ClusterView, at: usize) {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
     };
-    reply.map(7);
+    let plain = Some(("port", node.port)).filter(|_| node.port != node.tls_port);
+    let ports = [plain, Some(("tls-port", node.tls_port)).filter(|_| node.tls_port != 0)];
+    reply.map(6 + ports.iter().flatten().count());
     text(reply, "id", &node.id);
-    reply.bulk(b"port");
-    reply.int(i64::from(node.port));
+    for (name, port) in ports.into_iter().flatten() {
+        reply.bulk(name.as_bytes());
+        reply.int(i64::from(port));
+    }
     text(reply, "ip", &node.host);
     text(reply, "endpoint", &node.host);
     text(reply, "role", if view.master() == Some(at) { "master" } else { "replica" });

@@ -345,3 +345,26 @@ fn readonly_is_remembered_until_it_is_taken_back() {
     }
     assert_eq!(server.run(a, "ASKING"), "+OK\r\n");
 }
+
+#[test]
+fn a_client_by_tls_is_shown_the_ports_for_that() {
+    let (mut server, plain) = node(0, Some(1));
+    let mut view = three_nodes(0, Some(1));
+    for (node, tls_port) in view.nodes.iter_mut().zip([8001, 8002, 0]) {
+        node.tls_port = tls_port;
+    }
+    server.host.show(view);
+    let secure = server.connect(Resp::V2);
+    server.engine.client(secure).unwrap().state.info.tls = true;
+    for command in ["CLUSTER NODES", "CLUSTER SLOTS", "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster", "ROLE"] {
+        let [by_plain, by_tls] =
+            [plain, secure].map(|client| server.run(client, command).replace("@17002", ""));
+        assert!(by_plain.contains("7002") && !by_plain.contains("8002"), "{command}: {by_plain}");
+        assert!(by_tls.contains("8002") && !by_tls.contains("7002"), "{command}: {by_tls}");
+    }
+    let nodes = server.run(secure, "CLUSTER NODES");
+    assert!(nodes.contains(":7003@"), "it has no other: {nodes}");
+    let shards = [plain, secure].map(|client| server.run(client, "CLUSTER SHARDS"));
+    assert_eq!(shards[0], shards[1]);
+    assert!(shards[0].contains("$4\r\nport\r\n:7001\r\n$8\r\ntls-port\r\n:8001\r\n"), "{}", shards[0]);
+}

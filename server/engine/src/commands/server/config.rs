@@ -125,8 +125,11 @@ fn is_of_the_node(id: DirectiveId) -> bool {
         DirectiveId::cluster_announce_ip
             | DirectiveId::cluster_announce_port
             | DirectiveId::cluster_announce_bus_port
+            | DirectiveId::cluster_announce_tls_port
             | DirectiveId::cluster_node_timeout
+            | DirectiveId::port
             | DirectiveId::tls_cluster
+            | DirectiveId::tls_port
     )
 }
 
@@ -272,11 +275,13 @@ mod tests {
         assert_eq!(server.run(a, set), "+OK\r\n", "there is nobody to tell");
         server.host.show(crate::testing::three_nodes(0, Some(0)));
         assert_eq!(server.run(a, set), "+OK\r\n", "it is that already");
-        assert_eq!(
-            server.run(a, "CONFIG SET hz 20 cluster-announce-port 7001"),
-            "-ERR CONFIG SET failed (possibly related to argument 'cluster-announce-port') - a node of a \
-             cluster takes it up when it starts: change the config file and restart it\r\n"
-        );
+        for (also, moves) in [("hz 20 ", "cluster-announce-port"), ("", "port"), ("", "tls-port")] {
+            let error = format!(
+                "-ERR CONFIG SET failed (possibly related to argument '{moves}') - a node of a \
+                 cluster takes it up when it starts: change the config file and restart it\r\n"
+            );
+            assert_eq!(server.run(a, &format!("CONFIG SET {also}{moves} 7001")), error);
+        }
     }
 
     #[test]

@@ -26,8 +26,9 @@ pub(super) static ROLE: Command = Command {
 };
 
 fn role(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
+    let view = cx.cluster();
     let reply = &mut *cx.reply;
-    let Some(view) = cx.host.cluster() else {
+    let Some(view) = view else {
         reply.array(3);
         reply.bulk(b"master");
         reply.int(cx.shared.effects.fed_offset() as i64);
@@ -113,7 +114,7 @@ pub(crate) fn check_replicas(shared: &Shared, host: &dyn Host) -> CommandResult 
 }
 
 pub(super) fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
-    let view = cx.host.cluster();
+    let view = cx.cluster();
     let zeros = "0".repeat(40);
     let (offset, id) = match &view {
         // The history of writes goes on from leader to leader; its name, as in Redis, is the master's.
