@@ -107,6 +107,7 @@ const FAMILIES_IN_BRIEF: &[(&str, &[&str])] = &[
     ("zset", &["bzmpop", "bzpopmax", "bzpopmin", "zadd", "zrange"]),
     ("geo", &["geosearch"]),
     ("json", &["json.arrpop", "json.del", "json.get", "json.merge", "json.numincrby", "json.set"]),
+    ("search", &["ft.sugadd", "ft.sugget"]),
     ("stream", &["xadd", "xautoclaim", "xread", "xreadgroup"]),
 ];
 

@@ -138,6 +138,11 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
         }
         // Redis has no figure for a module's data. The order of fields is part of it: clients see it.
         Value::Json(document) => mix(digest, document.to_text().as_bytes()),
+        Value::Suggestions(suggestions) => suggestions.for_each(|text, score, payload| {
+            mix(digest, text.as_bytes());
+            mix(digest, score_text(score).as_bytes());
+            mix(digest, payload.unwrap_or_default());
+        }),
     }
     if expire.is_some() {
         xor(digest, b"!!expire!!");
@@ -152,7 +157,7 @@ fn type_number(kind: Kind) -> u32 {
         Kind::Set => 2,
         Kind::Zset => 3,
         Kind::Hash => 4,
-        Kind::Json => 5,
+        Kind::Json | Kind::Suggestions => 5,
         Kind::Stream => 6,
     }
 }

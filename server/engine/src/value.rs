@@ -1,6 +1,7 @@
 //! What a key holds.
 
 use cairn_json::Json;
+use cairn_search::suggest::Suggestions;
 use triomphe::Arc;
 
 use crate::error::{CommandError, CommandResult};
@@ -16,6 +17,7 @@ pub enum Value {
     Hash(Hash),
     Stream(Arc<Stream>),
     Json(Json),
+    Suggestions(Suggestions),
 }
 
 const _: () = assert!(size_of::<Value>() <= 24);
@@ -33,11 +35,20 @@ pub enum Kind {
     Hash,
     Stream,
     Json,
+    Suggestions,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] =
-        [Self::Str, Self::List, Self::Set, Self::Zset, Self::Hash, Self::Stream, Self::Json];
+    pub const ALL: [Self; 8] = [
+        Self::Str,
+        Self::List,
+        Self::Set,
+        Self::Zset,
+        Self::Hash,
+        Self::Stream,
+        Self::Json,
+        Self::Suggestions,
+    ];
 
     /// TYPE's reply.
     pub fn name(self) -> &'static str {
@@ -49,6 +60,7 @@ impl Kind {
             Self::Hash => "hash",
             Self::Stream => "stream",
             Self::Json => "ReJSON-RL",
+            Self::Suggestions => "trietype0",
         }
     }
 }
@@ -69,6 +81,7 @@ impl Value {
             Self::Hash(_) => Kind::Hash,
             Self::Stream(_) => Kind::Stream,
             Self::Json(_) => Kind::Json,
+            Self::Suggestions(_) => Kind::Suggestions,
         }
     }
 
@@ -88,7 +101,8 @@ impl Value {
             Self::Zset(v) => v.encoding(),
             Self::Hash(v) => v.encoding(),
             Self::Stream(_) => "stream",
-            Self::Json(_) => "raw",
+            // As Redis says it of what modules keep.
+            Self::Json(_) | Self::Suggestions(_) => "raw",
         }
     }
 
@@ -107,6 +121,7 @@ impl Value {
             Self::Hash(v) => v.drop_effort(),
             Self::Stream(v) => v.drop_effort(),
             Self::Json(v) => v.node_count(DROP_EFFORT_COUNTED),
+            Self::Suggestions(v) => v.len(),
         }
     }
 
@@ -125,6 +140,7 @@ impl Value {
             Self::Hash(v) => v.heap_size(samples),
             Self::Stream(v) => v.heap_size(samples),
             Self::Json(v) => v.heap_size(samples),
+            Self::Suggestions(v) => v.memory(samples),
         }
     }
 }
@@ -152,6 +168,7 @@ accessors! {
     Set, Set, as_set, as_set_mut;
     Zset, Zset, as_zset, as_zset_mut;
     Hash, Hash, as_hash, as_hash_mut;
+    Suggestions, Suggestions, as_suggestions, as_suggestions_mut;
 }
 
 impl Value {

@@ -5,6 +5,7 @@ use crate::eval::{SearchOptions, Sort};
 use crate::index::{Document, FieldValue, Index};
 use crate::query::{ParseOptions, Query};
 use crate::schema::{Field, FieldKind, HnswSpec, Metric, Schema, VectorAlgorithm, VectorSpec, VectorType};
+use crate::vector::filter::{self, Filter};
 use std::collections::BTreeMap;
 
 thread_local! {
@@ -80,5 +81,22 @@ pub fn fuzz_expression(data: &[u8]) {
     for value in [Value::Null, Value::Number(1.5e9), Value::text("12"), Value::Array(vec![Value::text("x")])]
     {
         let _ = expression.evaluate(&Row(value));
+    }
+}
+
+/// The filter of a vector set up to the first zero, then attributes that it is tried on.
+pub fn fuzz_filter(data: &[u8]) {
+    let cut = data.iter().position(|&byte| byte == 0).unwrap_or(data.len());
+    let (text, attributes) = (&data[..cut], data.get(cut + 1..).unwrap_or_default());
+    match Filter::parse(text) {
+        Ok(filter) => {
+            filter.matches(attributes);
+            let negated = Filter::parse(&[b"!(", text, b")"].concat());
+            assert!(
+                negated.is_ok() || text.len() + 3 > filter::LEN_MAX,
+                "what is in parentheses is one value"
+            );
+        }
+        Err(at) => assert!(at <= text.len()),
     }
 }

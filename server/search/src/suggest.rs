@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Letters of a suggestion; longer ones are not kept, as in Redis.
-pub const LETTERS_MAX: usize = 254;
+pub const LETTERS_MAX: usize = 255;
+/// Bytes of one: what is longer is not even looked at, as in Redis.
+pub const BYTES_MAX: usize = 512;
 /// Letters of what is to be completed.
 pub const PREFIX_MAX: usize = 100;
 /// Letters that a fuzzy completion may be wrong by.
@@ -73,16 +75,20 @@ impl Suggestions {
     }
 
     /// Adds a suggestion or changes it: its score is replaced, or added to with `increment`; its payload is replaced if
-    /// there is one. What is not UTF-8 is made such. An empty or too long text is ignored.
-    pub fn add(&mut self, text: &[u8], score: f64, increment: bool, payload: Option<&[u8]>) {
+    /// there is one. What is not UTF-8 is made such. An empty or too long text is ignored: false.
+    pub fn add(&mut self, text: &[u8], score: f64, increment: bool, payload: Option<&[u8]>) -> bool {
+        if text.len() > BYTES_MAX {
+            return false;
+        }
         let letters: Vec<char> = String::from_utf8_lossy(text).chars().collect();
         if letters.is_empty() || letters.len() > LETTERS_MAX {
-            return;
+            return false;
         }
         let entry = Entry { score: score as f32, payload: payload.filter(|p| !p.is_empty()).map(Arc::from) };
         if Arc::make_mut(&mut self.root).add(&letters, entry, increment) {
             self.len += 1;
         }
+        true
     }
 
     /// True if it was there.
@@ -136,10 +142,22 @@ impl Suggestions {
         Some(found)
     }
 
-    /// Bytes on the heap, near enough.
-    pub fn memory(&self) -> usize {
-        self.root.memory()
+    /// Bytes on the heap, near enough. `samples` suggestions stand for the rest (0: all).
+    pub fn memory(&self, samples: usize) -> usize {
+        let counted = if samples == 0 { usize::MAX } else { samples };
+        let (mut bytes, mut left) = (0, counted);
+        self.root.memory(&mut bytes, &mut left);
+        match counted - left {
+            seen if seen > 0 && seen < self.len => bytes.saturating_mul(self.len) / seen,
+            _ => bytes,
+        }
     }
+}
+
+/// Infinities of both signs are nothing together, as in a sorted set: no order has a place for what is not a number.
+fn sum(a: f32, b: f32) -> f32 {
+    let sum = a + b;
+    if sum.is_nan() { 0.0 } else { sum }
 }
 
 fn shared_len(a: &[char], b: &[char]) -> usize {
@@ -157,7 +175,7 @@ impl Node {
             let new = self.entry.is_none();
             match &mut self.entry {
                 Some(known) => {
-                    known.score = if increment { known.score + entry.score } else { entry.score };
+                    known.score = if increment { sum(known.score, entry.score) } else { entry.score };
                     if entry.payload.is_some() {
                         known.payload = entry.payload;
                     }
@@ -250,10 +268,18 @@ impl Node {
         text.truncate(before);
     }
 
-    fn memory(&self) -> usize {
+    /// Adds up nodes until so many suggestions were met.
+    fn memory(&self, bytes: &mut usize, left: &mut usize) {
         let payload = self.entry.as_ref().and_then(|e| e.payload.as_ref()).map_or(0, |p| p.len() + 16);
         let own = size_of::<Self>() + 16 + self.letters.len() * 4 + self.children.capacity() * 8 + payload;
-        own + self.children.iter().map(|child| child.memory()).sum::<usize>()
+        *bytes += own;
+        *left -= usize::from(self.entry.is_some());
+        for child in &self.children {
+            if *left == 0 {
+                break;
+            }
+            child.memory(bytes, left);
+        }
     }
 }
 
@@ -384,7 +410,9 @@ mod tests {
 
     fn with(entries: &[(&str, f64)]) -> Suggestions {
         let mut suggestions = Suggestions::default();
-        entries.iter().for_each(|(text, score)| suggestions.add(text.as_bytes(), *score, false, None));
+        for (text, score) in entries {
+            suggestions.add(text.as_bytes(), *score, false, None);
+        }
         suggestions
     }
 
@@ -428,9 +456,23 @@ mod tests {
         s.add(b"a", 1.0, false, Some(b"q"));
         assert_eq!(s.get(b"a"), Some((1.0, Some(&b"q"[..]))));
         assert_eq!((s.len(), s.get(b"b")), (1, None));
-        s.add(b"", 1.0, false, None);
-        s.add("x".repeat(300).as_bytes(), 1.0, false, None);
+        assert!(!s.add(b"", 1.0, false, None) && !s.add("x".repeat(256).as_bytes(), 1.0, false, None));
+        assert!(!s.add("ż".repeat(257).as_bytes(), 1.0, false, None));
         assert_eq!(s.len(), 1);
+        s.add(b"a", f64::INFINITY, false, None);
+        s.add(b"a", f64::NEG_INFINITY, true, None);
+        assert_eq!(s.get(b"a").map(|(score, _)| score), Some(0.0));
+    }
+
+    #[test]
+    fn some_suggestions_stand_for_the_rest() {
+        let mut s = Suggestions::default();
+        for n in 0..1000 {
+            s.add(format!("suggestion {n}").as_bytes(), 1.0, false, None);
+        }
+        let (all, some) = (s.memory(0), s.memory(5));
+        assert!(all > 1000 * size_of::<Node>() && (all / 3..all * 3).contains(&some), "{all} {some}");
+        assert_eq!(Suggestions::default().memory(5), size_of::<Node>() + 16);
     }
 
     #[test]

@@ -128,6 +128,15 @@ const TARGETS: &[Target] = &[
             b"geodistance(@a, '1,2') < 10 && contains(split(@a, ',', ' '), 'x')",
         ],
     },
+    Target {
+        name: "filter",
+        run: cairn_search::fuzzing::fuzz_filter,
+        tokens: &[b".a", b" == ", b"null", b" and ", b" or ", b"not ", b" in ", b"[1, 'x']", b"** ", b"-1", b"\0{\"a\":", b"[", b"\\\""],
+        samples: &[
+            b"(.a + 2) * 3 >= -4 and not .b in [1, 'x'] or .c == \"y\\n\"\0{\"a\":1,\"b\":[2,\"x\"],\"c\":\"y\\n\"}",
+            b"'lic' in .name && !!.active || .gone != null\0{\"name\":\"Alice\",\"x\":{\"y\":[]},\"active\":true,\"gone\":null}",
+        ],
+    },
 ];
 
 const QUERY_TOKENS: &[&[u8]] = &[

@@ -20,6 +20,7 @@ pub(crate) mod server;
 mod set;
 mod stream;
 mod string;
+mod suggest;
 mod transactions;
 mod zset;
 
@@ -46,6 +47,7 @@ pub fn all() -> Vec<&'static Command> {
         set::COMMANDS,
         stream::COMMANDS,
         string::COMMANDS,
+        suggest::COMMANDS,
         transactions::COMMANDS,
         zset::COMMANDS,
     ]

@@ -16,6 +16,7 @@ pub mod server;
 pub mod set;
 pub mod stream;
 pub mod string;
+pub mod suggest;
 pub mod zset;
 
 mod tests;
@@ -40,6 +41,7 @@ const FAMILIES: &[Generator] = &[
     set::random_command,
     stream::random_command,
     string::random_command,
+    suggest::random_command,
     zset::random_command,
 ];
 

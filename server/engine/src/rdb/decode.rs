@@ -1,12 +1,14 @@
 //! Bytes into one value. Packed forms are checked in depth, and become tables where the configuration says so.
 
 use cairn_json::Json;
+use cairn_search::suggest::Suggestions;
 use triomphe::Arc;
 
 use super::error::Problem;
 use super::format::{
-    ENTRIES_READ_UNKNOWN, FIELD_TIME_MAX_MS, JSON_ENCODINGS, JSON_MODULE_ID, MODULE_CHARACTERS, NEVER_ACTIVE,
-    NO_FIELD_TIME, kind, module, node,
+    ENTRIES_READ_UNKNOWN, FIELD_TIME_MAX_MS, JSON_ENCODINGS, JSON_MODULE_ID, MODULE_CHARACTERS,
+    MODULE_VERSION_MASK, NEVER_ACTIVE, NO_FIELD_TIME, SUGGESTIONS_ENCODING_MAX, SUGGESTIONS_MODULE_ID, kind,
+    module, node,
 };
 use super::load::LoadOptions;
 use super::old;
@@ -41,7 +43,7 @@ pub fn value(reader: &mut Reader<'_>, kind: u8, options: &LoadOptions<'_>) -> Re
         kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
             Value::Stream(Arc::new(stream(reader, kind)?))
         }
-        kind::MODULE_2 => Value::Json(module_json(reader)?),
+        kind::MODULE_2 => module_value(reader)?,
         kind::MODULE_PRE_GA => return Err(Problem::Module("(before Redis 4.0)".to_owned())),
         _ => return Err(Problem::UnknownType(kind)),
     })
@@ -57,14 +59,21 @@ pub fn module_name(id: u64) -> String {
     (0..9).map(|i| char::from(MODULE_CHARACTERS[(id >> (58 - 6 * i) & 63) as usize])).collect()
 }
 
-/// The one module's data that we have a type for.
-fn module_json(reader: &mut Reader<'_>) -> Result<Json, Problem> {
-    const VERSION_MASK: u64 = (1 << 10) - 1;
+/// What is a module's data in Redis, and a type here.
+fn module_value(reader: &mut Reader<'_>) -> Result<Value, Problem> {
     let id = reader.len()?;
-    let encoding = id & VERSION_MASK;
-    if id & !VERSION_MASK != JSON_MODULE_ID & !VERSION_MASK {
-        return Err(Problem::Module(module_name(id)));
+    let is = |known: u64| id | MODULE_VERSION_MASK == known | MODULE_VERSION_MASK;
+    let encoding = id & MODULE_VERSION_MASK;
+    if is(JSON_MODULE_ID) {
+        Ok(Value::Json(json(reader, encoding)?))
+    } else if is(SUGGESTIONS_MODULE_ID) {
+        Ok(Value::Suggestions(suggestions(reader, encoding)?))
+    } else {
+        Err(Problem::Module(module_name(id)))
     }
+}
+
+fn json(reader: &mut Reader<'_>, encoding: u64) -> Result<Json, Problem> {
     if !JSON_ENCODINGS.contains(&encoding) {
         return Err(Problem::JsonEncoding(encoding));
     }
@@ -81,6 +90,48 @@ fn module_json(reader: &mut Reader<'_>) -> Result<Json, Problem> {
     document.with_bytes(|bytes| {
         let text = std::str::from_utf8(bytes).map_err(|_| Problem::Content("a document is not UTF-8"))?;
         Ok(Json::parse_deep(text)?)
+    })
+}
+
+fn suggestions(reader: &mut Reader<'_>, encoding: u64) -> Result<Suggestions, Problem> {
+    if encoding > SUGGESTIONS_ENCODING_MAX {
+        return Err(Problem::SuggestionsEncoding(encoding));
+    }
+    expect_module_opcode(reader, module::UNSIGNED)?;
+    // Two opcodes, a string and a double.
+    let count = reader.count(11)?;
+    let mut suggestions = Suggestions::default();
+    for _ in 0..count {
+        let text = module_string(reader)?;
+        expect_module_opcode(reader, module::DOUBLE)?;
+        let score = reader.double()?;
+        if score.is_nan() {
+            return Err(Problem::Content("the score of a suggestion is not a number"));
+        }
+        let payload = if encoding >= 1 { Some(module_string(reader)?) } else { None };
+        if encoding >= 2 {
+            expect_module_opcode(reader, module::UNSIGNED)?;
+            reader.len()?;
+        }
+        let kept = without_zero(&text, |text| match payload {
+            Some(payload) => {
+                without_zero(&payload, |payload| Ok(suggestions.add(text, score, false, Some(payload))))
+            }
+            None => Ok(suggestions.add(text, score, false, None)),
+        })?;
+        if !kept {
+            return Err(Problem::Content("a suggestion is empty or too long"));
+        }
+    }
+    expect_module_opcode(reader, module::EOF)?;
+    if suggestions.is_empty() { Err(Problem::Empty) } else { Ok(suggestions) }
+}
+
+/// Calls `f` with a string that ends with a zero, without it.
+fn without_zero<R>(text: &Text<'_>, f: impl FnOnce(&[u8]) -> Result<R, Problem>) -> Result<R, Problem> {
+    text.with_bytes(|bytes| match bytes.split_last() {
+        Some((0, text)) => f(text),
+        _ => Err(Problem::Content("a string of suggestions does not end with a zero")),
     })
 }
 

@@ -1,9 +1,11 @@
 //! One value into bytes.
 
 use cairn_json::Json;
+use cairn_search::suggest::Suggestions;
 
 use super::format::{
-    ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, VERSION, kind, module, node,
+    ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, SUGGESTIONS_MODULE_ID, VERSION, kind,
+    module, node,
 };
 use super::writer::Writer;
 use crate::ds::Listpack;
@@ -33,7 +35,7 @@ pub fn kind_of(value: &Value, version: u16) -> u8 {
         Value::Stream(_) if old => kind::STREAM_LISTPACKS_2,
         Value::Stream(_) => kind::STREAM_LISTPACKS_3,
         Value::List(_) => kind::LIST_QUICKLIST_2,
-        Value::Json(_) => kind::MODULE_2,
+        Value::Json(_) | Value::Suggestions(_) => kind::MODULE_2,
     }
 }
 
@@ -48,6 +50,7 @@ pub fn put_value(writer: &mut Writer<'_>, value: &Value) {
         Value::Stream(stream) => put_stream(writer, stream),
         Value::List(list) => put_list(writer, list),
         Value::Json(document) => put_json(writer, document),
+        Value::Suggestions(suggestions) => put_suggestions(writer, suggestions),
     }
 }
 
@@ -121,6 +124,29 @@ fn put_json(writer: &mut Writer<'_>, document: &Json) {
     writer.number(JSON_MODULE_ID);
     writer.number(module::STRING);
     writer.string(document.to_text().as_bytes());
+    writer.number(module::EOF);
+}
+
+/// As the module does that Redis has for it: how many, then of each the text, the score and the payload. Texts and payloads
+/// end with a zero.
+fn put_suggestions(writer: &mut Writer<'_>, suggestions: &Suggestions) {
+    writer.number(SUGGESTIONS_MODULE_ID);
+    writer.number(module::UNSIGNED);
+    writer.len(suggestions.len());
+    let mut string = Vec::new();
+    suggestions.for_each(|text, score, payload| {
+        let mut put = |writer: &mut Writer<'_>, bytes: &[u8]| {
+            string.clear();
+            string.extend_from_slice(bytes);
+            string.push(0);
+            writer.number(module::STRING);
+            writer.string(&string);
+        };
+        put(writer, text.as_bytes());
+        writer.number(module::DOUBLE);
+        writer.double(score);
+        put(writer, payload.unwrap_or_default());
+    });
     writer.number(module::EOF);
 }
 

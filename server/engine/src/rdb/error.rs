@@ -53,6 +53,8 @@ pub enum Problem {
     Module(String),
     #[error("it holds a JSON document in encoding {0}, 2 and 3 can be read")]
     JsonEncoding(u64),
+    #[error("it holds suggestions in encoding {0}, 0 to 2 can be read")]
+    SuggestionsEncoding(u64),
     #[error("a JSON document cannot be parsed: {0}")]
     Json(#[from] cairn_json::ParseError),
     #[error("a library of functions cannot be loaded: {0}")]

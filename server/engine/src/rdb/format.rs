@@ -103,6 +103,14 @@ pub const JSON_MODULE_ID: u64 = module_id(b"ReJSON-RL", JSON_ENCODINGS[1]);
 /// The encodings of it that we read.
 pub const JSON_ENCODINGS: [u64; 2] = [2, 3];
 
+/// The id of the type `trietype0`, suggestions, in the version that every RediSearch reads that knows payloads.
+pub const SUGGESTIONS_MODULE_ID: u64 = module_id(b"trietype0", 1);
+/// The newest encoding of it that we read: since 1 with payloads, since 2 with counts of documents, which are nothing here.
+pub const SUGGESTIONS_ENCODING_MAX: u64 = 2;
+
+/// The bits of a module's id that are the version of its encoding.
+pub const MODULE_VERSION_MASK: u64 = (1 << 10) - 1;
+
 /// The characters of a module type's name, each standing for its place.
 pub const MODULE_CHARACTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -124,5 +132,6 @@ pub const fn module_id(name: &[u8; 9], version: u64) -> u64 {
 pub mod module {
     pub const EOF: u64 = 0;
     pub const UNSIGNED: u64 = 2;
+    pub const DOUBLE: u64 = 4;
     pub const STRING: u64 = 5;
 }

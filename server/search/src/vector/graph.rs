@@ -6,12 +6,18 @@
 //! more than the links of the nodes it visits; nothing is marked and left behind.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
+
+use roaring::RoaringBitmap;
 
 use super::store::Rows;
 
 /// Layers above the lowest, at most. Each has a sixteenth of the nodes below with the default M.
-const LEVEL_MAX: usize = 15;
+pub const LEVEL_MAX: usize = 15;
+/// The greatest M with which every slot has room for all links that it may have; with more there is room for those it has.
+const FLAT_M_MAX: usize = 64;
+/// Links and neighbours that are compared with each other where a choice is made: no more than there are with the usual M.
+const COMPARED_MAX: usize = 128;
 
 /// What a graph's caller knows.
 pub trait Space {
@@ -63,20 +69,42 @@ impl Visited {
     }
 }
 
-#[derive(Debug)]
+/// A clone shares everything; a write copies what it touches.
+#[derive(Debug, Clone)]
 pub struct Graph {
     m: usize,
     ef_construction: usize,
-    /// The lowest layer: of each slot the number of its links, then the links, at most twice M.
-    ground: Rows<u32>,
-    /// The layers above, of those slots that are in them.
-    upper: Vec<Box<[Vec<u32>]>>,
-    /// Slots by their highest layer: the last is where searches begin.
-    tops: BTreeSet<(u8, u32)>,
+    /// The lowest layer, if M allows it: of each slot the number of its links, then the links, at most twice M.
+    ground: Option<Rows<u32>>,
+    /// The layers that are not in `ground`, of those slots that are in them.
+    lists: Rows<Lists>,
+    /// Slots by their highest layer: the last of the last is where searches begin.
+    tops: Vec<RoaringBitmap>,
     /// Slots that have a place, those not in use included.
     slots: usize,
     len: usize,
     rng: u64,
+}
+
+type Lists = Box<[Vec<u32>]>;
+
+/// The highest layer of a node, as chance in `seed` has it: each layer has the `m`th part of the nodes below. In integers: a
+/// logarithm is not the same on every machine.
+fn level_of(seed: u64, m: usize) -> usize {
+    let mut state = seed;
+    let mut level = 0;
+    while level < LEVEL_MAX && splitmix(&mut state).is_multiple_of(m as u64) {
+        level += 1;
+    }
+    level
+}
+
+fn splitmix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 impl Graph {
@@ -85,13 +113,12 @@ impl Graph {
         Self {
             m: m.max(2),
             ef_construction: ef_construction.max(m).max(2),
-            ground: Rows::new(2 * m.max(2) + 1),
-            upper: Vec::new(),
-            tops: BTreeSet::new(),
+            ground: (m <= FLAT_M_MAX).then(|| Rows::new(2 * m.max(2) + 1)),
+            lists: Rows::new(1),
+            tops: vec![RoaringBitmap::new(); LEVEL_MAX + 1],
             slots: 0,
             len: 0,
-            // Splitmix of the seed: zero would be a fixed point of the generator.
-            rng: (seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9) | 1,
+            rng: seed,
         }
     }
 
@@ -105,84 +132,117 @@ impl Graph {
 
     /// Links of a slot in each of its layers, from the lowest on.
     pub fn layers(&self, slot: u32) -> impl Iterator<Item = &[u32]> {
-        (0..=self.upper[slot as usize].len()).map(move |level| self.links(slot, level))
+        (0..=self.level(slot)).map(move |level| self.links(slot, level))
+    }
+
+    /// A slot's highest layer.
+    pub fn level(&self, slot: u32) -> usize {
+        self.lists.get(slot)[0].len() - usize::from(self.ground.is_none())
+    }
+
+    /// The highest layer there is.
+    pub fn level_max(&self) -> usize {
+        self.entry().map_or(0, |(level, _)| level)
+    }
+
+    fn entry(&self) -> Option<(usize, u32)> {
+        let level = self.tops.iter().rposition(|slots| !slots.is_empty())?;
+        Some((level, self.tops[level].max()?))
     }
 
     fn links(&self, slot: u32, level: usize) -> &[u32] {
-        if level == 0 {
-            let row = self.ground.get(slot);
-            &row[1..=row[0] as usize]
-        } else {
-            &self.upper[slot as usize][level - 1]
+        match &self.ground {
+            Some(ground) if level == 0 => {
+                let row = ground.get(slot);
+                &row[1..=row[0] as usize]
+            }
+            ground => &self.lists.get(slot)[0][level - usize::from(ground.is_some())],
         }
     }
 
-    fn links_max(&self, level: usize) -> usize {
+    /// The list of a layer that is not in `ground`.
+    fn list_mut(&mut self, slot: u32, level: usize) -> &mut Vec<u32> {
+        let at = level - usize::from(self.ground.is_some());
+        &mut self.lists.get_mut(slot)[0][at]
+    }
+
+    /// Gives a slot a place in its layers, without links.
+    fn make_place(&mut self, slot: u32, level: usize) {
+        self.slots = self.slots.max(slot as usize + 1);
+        let lists = match &mut self.ground {
+            Some(ground) => {
+                ground.get_mut(slot)[0] = 0;
+                level
+            }
+            None => level + 1,
+        };
+        self.lists.get_mut(slot)[0] = vec![Vec::new(); lists].into_boxed_slice();
+        self.tops[level].insert(slot);
+        self.len += 1;
+    }
+
+    /// Links of a slot in a layer, at most.
+    pub fn links_max(&self, level: usize) -> usize {
         if level == 0 { 2 * self.m } else { self.m }
     }
 
     fn add_link(&mut self, from: u32, to: u32, level: usize) {
-        if level == 0 {
-            let row = self.ground.get_mut(from);
-            row[0] += 1;
-            row[row[0] as usize] = to;
-        } else {
-            self.upper[from as usize][level - 1].push(to);
+        match &mut self.ground {
+            Some(ground) if level == 0 => {
+                let row = ground.get_mut(from);
+                row[0] += 1;
+                row[row[0] as usize] = to;
+            }
+            _ => self.list_mut(from, level).push(to),
         }
     }
 
     fn remove_link(&mut self, from: u32, to: u32, level: usize) {
-        if level == 0 {
-            let row = self.ground.get_mut(from);
-            let len = row[0] as usize;
-            let at = row[1..=len].iter().position(|&slot| slot == to).expect("links are mutual");
-            row[1 + at] = row[len];
-            row[0] -= 1;
-        } else {
-            let links = &mut self.upper[from as usize][level - 1];
-            let at = links.iter().position(|&slot| slot == to).expect("links are mutual");
-            links.swap_remove(at);
+        match &mut self.ground {
+            Some(ground) if level == 0 => {
+                let row = ground.get_mut(from);
+                let len = row[0] as usize;
+                let at = row[1..=len].iter().position(|&slot| slot == to).expect("links are mutual");
+                row[1 + at] = row[len];
+                row[0] -= 1;
+            }
+            _ => {
+                let links = self.list_mut(from, level);
+                let at = links.iter().position(|&slot| slot == to).expect("links are mutual");
+                links.swap_remove(at);
+            }
         }
-    }
-
-    fn random_level(&mut self) -> usize {
-        self.rng ^= self.rng << 13;
-        self.rng ^= self.rng >> 7;
-        self.rng ^= self.rng << 17;
-        let uniform = ((self.rng >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-        ((-uniform.ln() / (self.m as f64).ln()) as usize).min(LEVEL_MAX)
     }
 
     /// Adds a slot, whose vector is in place.
     pub fn insert(&mut self, slot: u32, space: &impl Space, visited: &mut Visited) {
-        let level = self.random_level();
-        self.slots = self.slots.max(slot as usize + 1);
-        if self.upper.len() < self.slots {
-            self.upper.resize_with(self.slots, Box::default);
-        }
-        self.ground.get_mut(slot)[0] = 0;
-        self.upper[slot as usize] = vec![Vec::new(); level].into_boxed_slice();
-        let entry = self.tops.last().copied();
-        self.tops.insert((level as u8, slot));
-        self.len += 1;
+        let seed = splitmix(&mut self.rng);
+        self.insert_with(slot, seed, self.ef_construction, space, visited);
+    }
+
+    /// Adds a slot, whose vector is in place. `seed` decides about its layers, `ef` is how many candidates for links are
+    /// looked for.
+    pub fn insert_with(
+        &mut self,
+        slot: u32,
+        seed: u64,
+        ef: usize,
+        space: &impl Space,
+        visited: &mut Visited,
+    ) {
+        let level = level_of(seed, self.m);
+        let entry = self.entry();
+        self.make_place(slot, level);
         let Some((top, entry)) = entry else { return };
         let distance = |other: u32| space.distance(slot, other);
         let mut nearest = Near { distance: distance(entry), slot: entry };
-        for layer in (level + 1..=usize::from(top)).rev() {
+        for layer in (level + 1..=top).rev() {
             nearest = self.descend(nearest, layer, &distance);
         }
         let mut entries = vec![nearest];
-        for layer in (0..=level.min(usize::from(top))).rev() {
+        for layer in (0..=level.min(top)).rev() {
             let goes_on = &mut || true;
-            entries = self.search_layer(
-                &entries,
-                self.ef_construction,
-                layer,
-                &distance,
-                &|_| true,
-                visited,
-                goes_on,
-            );
+            entries = self.search_layer(&entries, ef.max(1), layer, &distance, &|_| true, visited, goes_on);
             let chosen = self.choose(&entries, self.m, space);
             for &neighbour in &chosen {
                 self.link(slot, neighbour, layer, false, space);
@@ -198,20 +258,112 @@ impl Graph {
 
     /// Removes a slot. Its neighbours, which each lost a link, are offered each other.
     pub fn remove(&mut self, slot: u32, space: &impl Space) {
-        let levels = self.upper[slot as usize].len();
-        assert!(self.tops.remove(&(levels as u8, slot)), "the slot is in the graph");
+        let levels = self.level(slot);
+        assert!(self.tops[levels].remove(slot), "the slot is in the graph");
         self.len -= 1;
         for level in 0..=levels {
             let neighbours = self.links(slot, level).to_vec();
             for &neighbour in &neighbours {
                 self.remove_link(neighbour, slot, level);
             }
-            for &neighbour in &neighbours {
-                self.reconnect(neighbour, &neighbours, level, space);
+            for (at, &neighbour) in neighbours.iter().enumerate() {
+                if neighbours.len() <= COMPARED_MAX {
+                    self.reconnect(neighbour, &neighbours, level, space);
+                } else {
+                    let others = neighbours.iter().cycle().skip(at + 1).take(COMPARED_MAX);
+                    let others: Vec<u32> = others.copied().collect();
+                    self.reconnect(neighbour, &others, level, space);
+                }
             }
         }
-        self.ground.get_mut(slot)[0] = 0;
-        self.upper[slot as usize] = Box::default();
+        if let Some(ground) = &mut self.ground {
+            ground.get_mut(slot)[0] = 0;
+        }
+        self.lists.get_mut(slot)[0] = Box::default();
+    }
+
+    /// Gives the last slot the number of one that was removed before: there are no gaps then.
+    pub fn fill(&mut self, gap: u32) {
+        let last = self.slots as u32 - 1;
+        if gap != last {
+            let level = self.level(last);
+            for level in 0..=level {
+                for neighbour in self.links(last, level).to_vec() {
+                    let links = match &mut self.ground {
+                        Some(ground) if level == 0 => &mut ground.get_mut(neighbour)[1..],
+                        _ => &mut self.list_mut(neighbour, level)[..],
+                    };
+                    let link = links.iter_mut().find(|link| **link == last).expect("links are mutual");
+                    *link = gap;
+                }
+            }
+            if let Some(ground) = &mut self.ground {
+                let row = ground.get(last).to_vec();
+                ground.get_mut(gap).copy_from_slice(&row);
+            }
+            self.lists.get_mut(gap)[0] = std::mem::take(&mut self.lists.get_mut(last)[0]);
+            self.tops[level].remove(last);
+            self.tops[level].insert(gap);
+        }
+        self.slots -= 1;
+        if let Some(ground) = &mut self.ground {
+            ground.truncate(last);
+        }
+        self.lists.truncate(last);
+    }
+
+    /// Adds a slot with links as they were saved, at most [`Graph::links_max`] in each layer. When all are there,
+    /// [`Graph::is_sound`] says whether they fit together: before that nothing else may be done with the graph.
+    pub fn restore(&mut self, slot: u32, layers: &[Vec<u32>]) {
+        self.make_place(slot, layers.len() - 1);
+        for (level, links) in layers.iter().enumerate() {
+            match &mut self.ground {
+                Some(ground) if level == 0 => {
+                    let row = ground.get_mut(slot);
+                    row[0] = links.len() as u32;
+                    row[1..=links.len()].copy_from_slice(links);
+                }
+                _ => self.list_mut(slot, level).clone_from(links),
+            }
+        }
+    }
+
+    /// Are all links mutual, none twice, and none to what is not in its layer?
+    pub fn is_sound(&self) -> bool {
+        let slots = 0..self.slots as u32;
+        (0..=self.level_max()).all(|level| {
+            let of_layer = || slots.clone().filter(|&slot| self.level(slot) >= level);
+            let mut ends: Vec<u32> = vec![0; self.slots];
+            for slot in of_layer() {
+                for &link in self.links(slot, level) {
+                    if link as usize >= self.slots || link == slot || self.level(link) < level {
+                        return false;
+                    }
+                    ends[link as usize] += 1;
+                }
+            }
+            // Who links to whom, sorted on both sides.
+            let mut sum = 0;
+            for end in &mut ends {
+                sum += std::mem::replace(end, sum);
+            }
+            let mut back: Vec<u32> = vec![0; sum as usize];
+            for slot in of_layer() {
+                for &link in self.links(slot, level) {
+                    back[ends[link as usize] as usize] = slot;
+                    ends[link as usize] += 1;
+                }
+            }
+            let mut from = 0;
+            slots.clone().all(|slot| {
+                let back = &back[from..ends[slot as usize] as usize];
+                from = ends[slot as usize] as usize;
+                let links = if self.level(slot) >= level { self.links(slot, level) } else { &[] };
+                let mut links = links.to_vec();
+                links.sort_unstable();
+                back == links && links.windows(2).all(|pair| pair[0] != pair[1])
+            })
+        })
     }
 
     /// A link to the nearest of `others` that opens a way of its own; without one to the nearest there is.
@@ -279,9 +431,13 @@ impl Graph {
             false => self.links(near.slot, level).len() > few,
         };
         let redundant = |at: usize| {
-            all[..at].iter().any(|nearer| space.distance(nearer.slot, all[at].slot) < all[at].distance)
+            all[..at]
+                .iter()
+                .take(COMPARED_MAX)
+                .any(|nearer| space.distance(nearer.slot, all[at].slot) < all[at].distance)
         };
-        let loser = (0..all.len()).rev().find(|&at| may_go(&all[at]) && redundant(at));
+        let farthest = (0..all.len()).rev().take(COMPARED_MAX);
+        let loser = farthest.into_iter().find(|&at| may_go(&all[at]) && redundant(at));
         let loser = loser.or_else(|| (0..all.len()).rev().find(|&at| may_go(&all[at])));
         match loser.map(|at| all[at].slot) {
             Some(loser) if loser != wanted.slot => Ok(Some(loser)),
@@ -297,7 +453,11 @@ impl Graph {
             if chosen.len() == count {
                 break;
             }
-            if chosen.iter().all(|c| space.distance(c.slot, candidate.slot) > candidate.distance) {
+            if chosen
+                .iter()
+                .take(COMPARED_MAX)
+                .all(|c| space.distance(c.slot, candidate.slot) > candidate.distance)
+            {
                 chosen.push(candidate);
             } else {
                 passed_over.push(candidate);
@@ -371,9 +531,9 @@ impl Graph {
     }
 
     fn enter(&self, distance: &impl Fn(u32) -> f32) -> Option<Near> {
-        let &(top, entry) = self.tops.last()?;
+        let (top, entry) = self.entry()?;
         let mut nearest = Near { distance: distance(entry), slot: entry };
-        for layer in (1..=usize::from(top)).rev() {
+        for layer in (1..=top).rev() {
             nearest = self.descend(nearest, layer, distance);
         }
         Some(nearest)
@@ -435,8 +595,12 @@ impl Graph {
     }
 
     pub fn memory(&self) -> usize {
-        let upper: usize = self.upper.iter().flatten().map(|links| links.capacity() * 4 + 24).sum();
-        self.ground.memory() + upper + self.upper.capacity() * 16 + self.tops.len() * 12
+        let ground = self.ground.as_ref().map_or(0, Rows::memory);
+        let above = self.tops[1..].iter().flatten().flat_map(|slot| self.lists.get(slot)[0].iter());
+        let above: usize = above.map(|links| links.capacity() * 4 + 24).sum();
+        // Without ground all have lists: what they hold is about what those above have.
+        let tops: usize = self.tops.iter().map(RoaringBitmap::serialized_size).sum();
+        ground + above + self.lists.memory() + tops
     }
 }
 
@@ -444,6 +608,7 @@ impl Graph {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     struct Points(Vec<(f32, f32)>);
 
@@ -492,6 +657,81 @@ mod tests {
             let best = alive.iter().map(|&slot| Near { distance: distance(slot), slot }).min();
             prop_assert_eq!(found.first().map(|n| n.distance), best.map(|n| n.distance));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn without_gaps_the_same_steps_lead_to_the_same_graph_and_a_saved_one_goes_on_as_the_first(
+            steps in prop::collection::vec((0u8..4, 0u32..1000, -50i8..50, -50i8..50), 1..120),
+            m in prop::sample::select(vec![2usize, 4, 100]),
+        ) {
+            let mut points = Points(Vec::new());
+            let mut graph = Graph::new(m, 10, 0);
+            let mut other = graph.clone();
+            let mut visited = Visited::default();
+            for (at, &(kind, choice, x, y)) in steps.iter().enumerate() {
+                let len = graph.len() as u32;
+                if kind == 0 && len > 0 {
+                    let slot = choice % len;
+                    for graph in [&mut graph, &mut other] {
+                        graph.remove(slot, &points);
+                        graph.fill(slot);
+                    }
+                    points.0.swap_remove(slot as usize);
+                } else {
+                    points.0.push((f32::from(x), f32::from(y)));
+                    for graph in [&mut graph, &mut other] {
+                        graph.insert_with(len, u64::from(choice), 10, &points, &mut visited);
+                    }
+                }
+                prop_assert!(graph.is_sound());
+                if at % 10 == 9 {
+                    // As if it had been saved and loaded.
+                    let mut loaded = Graph::new(m, 10, 0);
+                    for slot in 0..other.len() as u32 {
+                        let layers: Vec<Vec<u32>> = other.layers(slot).map(<[u32]>::to_vec).collect();
+                        loaded.restore(slot, &layers);
+                    }
+                    other = loaded;
+                }
+                let all = |graph: &Graph| {
+                    let slots = 0..graph.len() as u32;
+                    slots.map(|slot| graph.layers(slot).map(<[u32]>::to_vec).collect()).collect::<Vec<Vec<_>>>()
+                };
+                prop_assert_eq!(all(&graph), all(&other));
+            }
+            check(&graph, &(0..graph.len() as u32).collect());
+        }
+    }
+
+    #[test]
+    fn links_that_do_not_fit_together_are_found_out() {
+        let sound = |all: &[&[&[u32]]]| {
+            let mut graph = Graph::new(4, 10, 0);
+            for (slot, layers) in all.iter().enumerate() {
+                graph.restore(slot as u32, &layers.iter().map(|links| links.to_vec()).collect::<Vec<_>>());
+            }
+            graph.is_sound()
+        };
+        assert!(sound(&[]));
+        assert!(sound(&[&[&[1], &[]], &[&[0]]]));
+        assert!(sound(&[&[&[1], &[1]], &[&[0], &[0]]]));
+        assert!(!sound(&[&[&[1]], &[&[]]]), "not mutual");
+        assert!(!sound(&[&[&[1, 1]], &[&[0, 0]]]), "twice");
+        assert!(!sound(&[&[&[0]]]), "to itself");
+        assert!(!sound(&[&[&[2]], &[&[0]]]), "to nobody");
+        assert!(!sound(&[&[&[1], &[1]], &[&[0]]]), "to one that is not in the layer");
+    }
+
+    #[test]
+    fn the_layers_of_a_node_are_the_same_on_every_machine() {
+        let levels = |m| {
+            let mut counts = [0; LEVEL_MAX + 1];
+            (0..100_000).for_each(|seed| counts[level_of(seed, m)] += 1);
+            counts
+        };
+        assert_eq!(levels(16)[..4], [93_707, 5_908, 364, 17]);
+        assert!((45_000..55_000).contains(&levels(2)[0]));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! A document may have several vectors (an array in a JSON document): its distance is that of the nearest.
 
+pub mod filter;
 pub mod graph;
 pub mod quantised;
+pub mod set;
 pub mod store;
 
 use crate::index::numbers::key_of;

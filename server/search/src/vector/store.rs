@@ -1,39 +1,77 @@
-//! Vectors by slot, in chunks, so that none moves when there are more.
+//! Vectors by slot, in chunks, so that few move when there are more.
 
 use crate::schema::Metric;
+use std::sync::Arc;
 
-/// Vectors of a chunk.
-const CHUNK: usize = 256;
+/// Rows of a chunk at most.
+const CHUNK_ROWS_MAX: usize = 256;
+/// Bytes of a chunk, if a row is not longer: so much is copied when a shared chunk is written to.
+const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Rows of equal length, a chunk of them at a time.
-#[derive(Debug)]
+/// Rows of equal length, a chunk of them at a time. A clone shares the chunks; a write copies its own.
+#[derive(Debug, Clone)]
 pub struct Rows<T> {
     width: usize,
-    chunks: Vec<Box<[T]>>,
+    /// A chunk has two to the power of this many rows; the first grows up to that.
+    shift: u32,
+    chunks: Vec<Arc<[T]>>,
 }
 
-impl<T: Copy + Default> Rows<T> {
+impl<T: Clone + Default> Rows<T> {
     pub fn new(width: usize) -> Self {
-        Self { width, chunks: Vec::new() }
+        let width = width.max(1);
+        let fit = CHUNK_BYTES / (width * size_of::<T>()).max(1);
+        Self { width, shift: fit.clamp(1, CHUNK_ROWS_MAX).ilog2(), chunks: Vec::new() }
+    }
+
+    #[inline]
+    fn place(&self, slot: u32) -> (usize, usize) {
+        (slot as usize >> self.shift, slot as usize & ((1 << self.shift) - 1))
     }
 
     #[inline]
     pub fn get(&self, slot: u32) -> &[T] {
-        let (chunk, row) = (slot as usize / CHUNK, slot as usize % CHUNK);
+        let (chunk, row) = self.place(slot);
         &self.chunks[chunk][row * self.width..(row + 1) * self.width]
     }
 
     /// The row of a slot, which is made if it is not there.
     pub fn get_mut(&mut self, slot: u32) -> &mut [T] {
-        let (chunk, row) = (slot as usize / CHUNK, slot as usize % CHUNK);
-        while self.chunks.len() <= chunk {
-            self.chunks.push(vec![T::default(); CHUNK * self.width].into_boxed_slice());
+        let (chunk, row) = self.place(slot);
+        if self.chunks.get(chunk).is_none_or(|chunk| chunk.len() <= row * self.width) {
+            self.grow(chunk, row);
         }
-        &mut self.chunks[chunk][row * self.width..(row + 1) * self.width]
+        &mut Arc::make_mut(&mut self.chunks[chunk])[row * self.width..(row + 1) * self.width]
+    }
+
+    #[cold]
+    fn grow(&mut self, chunk: usize, row: usize) {
+        if chunk == 0 {
+            let known = self.chunks.first().map_or(&[][..], |chunk| &chunk[..]);
+            let new = (row + 1).next_power_of_two() * self.width - known.len();
+            let grown = known.iter().cloned().chain(std::iter::repeat_n(T::default(), new)).collect();
+            self.chunks.truncate(0);
+            self.chunks.push(grown);
+            return;
+        }
+        if self.chunks.len() == 1 {
+            self.grow(0, (1 << self.shift) - 1);
+        }
+        while self.chunks.len() <= chunk {
+            let len = self.width << self.shift;
+            self.chunks.push(std::iter::repeat_n(T::default(), len).collect());
+        }
+    }
+
+    /// Forgets the rows from this one on; their places may remain.
+    pub fn truncate(&mut self, rows: u32) {
+        let (chunk, row) = self.place(rows);
+        self.chunks.truncate(chunk + usize::from(row > 0));
     }
 
     pub fn memory(&self) -> usize {
-        self.chunks.len() * CHUNK * self.width * size_of::<T>()
+        let rows: usize = self.chunks.iter().map(|chunk| chunk.len()).sum();
+        rows * size_of::<T>() + self.chunks.capacity() * 16
     }
 }
 
@@ -163,6 +201,31 @@ mod tests {
         let squared: f64 = a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
         assert!((f32::dot(&a, &b) - dot).abs() < 1e-2);
         assert!((f32::squared(&a, &b) - squared).abs() < 1e-2);
+    }
+
+    #[test]
+    fn rows_keep_what_they_hold_as_they_grow_and_shrink() {
+        for width in [1, 3, 100_000] {
+            let mut rows = Rows::<u32>::new(width);
+            for slot in 0..600 {
+                rows.get_mut(slot)[width - 1] = slot + 1;
+            }
+            let before = rows.clone();
+            rows.get_mut(7)[width - 1] = 0;
+            assert!((0..600).all(|slot| before.get(slot)[width - 1] == slot + 1), "a clone keeps its own");
+            assert_eq!((rows.get(7)[width - 1], rows.get(599)[width - 1]), (0, 600));
+            let full = rows.memory();
+            rows.truncate(300);
+            assert!(rows.memory() < full * 9 / 10 && rows.get(299)[width - 1] == 300);
+            rows.get_mut(599)[0] = 5;
+            assert_eq!(rows.get(599)[0], 5);
+        }
+        let mut few = Rows::<f32>::new(300);
+        few.get_mut(0);
+        assert!(few.memory() < 2000, "one row takes no more than it needs");
+        let mut far = Rows::<u8>::new(1);
+        far.get_mut(1000)[0] = 1;
+        assert_eq!((far.get(0)[0], far.get(1000)[0]), (0, 1));
     }
 
     #[test]

@@ -225,6 +225,43 @@ fn a_wrong_footer_is_told_from_a_wrong_payload() {
     assert_eq!(&*line.text(), b"ERR DUMP payload version or checksum are wrong");
 }
 
+/// Put together by hand, as RediSearch's `TrieType_RdbSave` does in its three versions.
+#[test]
+fn suggestions_are_read_in_every_version_of_their_encoding() {
+    use super::super::format::{SUGGESTIONS_MODULE_ID, module_id};
+    assert_eq!(SUGGESTIONS_MODULE_ID, module_id(b"trietype0", 0) | 1);
+    let restore = |version: u64, parts: &[u8]| {
+        let id = module_id(b"trietype0", version).to_be_bytes();
+        let payload = [&b"\x07\x81"[..], &id, parts].concat();
+        let payload = super::super::save::with_footer(payload, super::super::format::VERSION);
+        load_value(&payload, &options(&Config::default())).map(|value| {
+            let mut all = Vec::new();
+            value.as_suggestions().expect("suggestions").for_each(|text, score, payload| {
+                all.push((text.to_owned(), score, payload.map(<[u8]>::to_vec)));
+            });
+            all
+        })
+    };
+    const SCORE: &[u8] = b"\x04\x00\x00\x00\x00\x00\x00\xf8\x3f";
+    let old = [b"\x02\x02\x05\x03ab\x00", SCORE, b"\x05\x02b\x00", SCORE, b"\x00"].concat();
+    assert_eq!(restore(0, &old), Ok(vec![("ab".to_owned(), 1.5, None), ("b".to_owned(), 1.5, None)]));
+    let payloads = [b"\x02\x01\x05\x03ab\x00", SCORE, b"\x05\x02p\x00\x00"].concat();
+    assert_eq!(restore(1, &payloads), Ok(vec![("ab".to_owned(), 1.5, Some(b"p".to_vec()))]));
+    let counts = [b"\x02\x01\x05\x03ab\x00", SCORE, b"\x05\x01\x00\x02\x07\x00"].concat();
+    assert_eq!(restore(2, &counts), Ok(vec![("ab".to_owned(), 1.5, None)]));
+    let failed = |version, parts: &[u8]| match restore(version, parts) {
+        Err(RestoreError::Payload(problem)) => problem,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(failed(3, &counts), Problem::SuggestionsEncoding(3));
+    assert_eq!(failed(1, b"\x02\x00\x00"), Problem::Empty);
+    assert!(matches!(failed(1, b"\x02\x7f\xff\x00"), Problem::TooMany { .. }));
+    let without_zero = [b"\x02\x01\x05\x02ab", SCORE, b"\x00"].concat();
+    assert!(matches!(failed(0, &without_zero), Problem::Content(_)));
+    let not_a_number = b"\x02\x01\x05\x03ab\x00\x04\x00\x00\x00\x00\x00\x00\xf8\x7f\x00";
+    assert!(matches!(failed(0, not_a_number), Problem::Content(_)));
+}
+
 #[test]
 fn a_payload_of_a_later_version_is_refused() {
     let config = Config::default();

@@ -1,6 +1,7 @@
 //! Random values of every type come back from their payloads.
 
 use cairn_json::Json;
+use cairn_search::suggest::Suggestions;
 use proptest::prelude::*;
 
 use super::*;
@@ -119,6 +120,21 @@ proptest! {
             return Err(TestCaseError::fail("it is a document"));
         };
         prop_assert_eq!(Value::Json(back).kind(), value.kind());
+    }
+
+    #[test]
+    fn suggestions(
+        all in prop::collection::vec((".{1,30}", any::<f64>(), prop::option::of(any::<Vec<u8>>())), 1..40),
+    ) {
+        let mut suggestions = Suggestions::default();
+        for (text, score, payload) in all.iter().filter(|(_, score, _)| !score.is_nan()) {
+            suggestions.add(text.as_bytes(), *score, false, payload.as_deref());
+        }
+        if !suggestions.is_empty() {
+            let value = Value::Suggestions(suggestions);
+            check(&value, &Config::default())?;
+            prop_assert_eq!(&dump_value(&value)[..11], b"\x07\x81\xb6\xb8\x9e\xb7\x2a\x5e\xd0\x01\x02");
+        }
     }
 
     #[test]
