@@ -42,6 +42,7 @@ pub fn all() -> Vec<&'static Command> {
         pubsub::COMMANDS,
         scripting::COMMANDS,
         search::COMMANDS,
+        search::query::COMMANDS,
         sentinel::COMMANDS,
         server::COMMANDS,
         set::COMMANDS,

@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use cairn_search::index::Index;
 use cairn_search::spellcheck::Dictionary;
 
+use crate::commands::search::query::Cursors;
 use crate::keyspace::Keyspace;
 use build::Pass;
 use definition::Definition;
@@ -60,6 +61,8 @@ pub struct Search {
     changes: u64,
     /// FT.CONFIG: this node's own.
     pub settings: Settings,
+    /// FT.AGGREGATE's cursors: this node's own, too.
+    pub(crate) cursors: Cursors,
     pass: Pass,
     /// Indexes to be dropped on another thread.
     pub(crate) trash: Vec<Index>,

@@ -304,8 +304,19 @@ impl Run<'_> {
         self.push_at(at + 1, row)
     }
 
+    /// Rows that have come out so far.
+    pub fn ready(&self) -> usize {
+        self.rows.len()
+    }
+
     /// No more rows: what comes out. Rows have a value or none for each column.
-    pub fn finish(mut self) -> Result<Vec<Row>, QueryError> {
+    pub fn finish(self) -> Result<Vec<Row>, QueryError> {
+        self.finish_counted().map(|(rows, _)| rows)
+    }
+
+    /// [`Run::finish`], with the number of groups that the last GROUPBY has made, if there is one.
+    pub fn finish_counted(mut self) -> Result<(Vec<Row>, Option<usize>), QueryError> {
+        let mut made = None;
         for at in 0..self.stages.len() {
             let rows: Vec<Row> = match (&self.pipeline.steps[at], &mut self.stages[at]) {
                 (Step::SortBy { offset, count, .. }, Stage::Sort { keys, rows }) => {
@@ -319,6 +330,7 @@ impl Run<'_> {
                         values.extend(results.map(|(reducer, state)| Some(reducer.kind.finish(state))));
                         Row::new(values)
                     };
+                    made = Some(groups.len());
                     std::mem::take(groups).into_iter().map(row).collect()
                 }
                 _ => continue,
@@ -329,7 +341,7 @@ impl Run<'_> {
         }
         let width = self.pipeline.columns().len();
         self.rows.iter_mut().for_each(|row| row.values.resize(width, None));
-        Ok(self.rows)
+        Ok((self.rows, made))
     }
 }
 

@@ -138,6 +138,11 @@ impl Reducer {
     pub fn name(&self) -> &[u8] {
         &self.name
     }
+
+    /// The names of the properties that it reads.
+    pub fn reads(&self) -> &[Vec<u8>] {
+        &self.reads
+    }
 }
 
 fn unknown(argument: &[u8], reducer: &str) -> QueryError {

@@ -133,13 +133,25 @@ impl Index {
         query: &Query,
         scorer: Option<Scorer>,
         goes_on: &mut dyn FnMut() -> bool,
+        visit: impl FnMut(Hit) -> std::ops::ControlFlow<()>,
+    ) -> bool {
+        self.visit_from(0, query, scorer, goes_on, visit)
+    }
+
+    /// [`Index::visit`] of the documents whose ids are not less than `first`.
+    pub fn visit_from(
+        &self,
+        first: u32,
+        query: &Query,
+        scorer: Option<Scorer>,
+        goes_on: &mut dyn FnMut() -> bool,
         mut visit: impl FnMut(Hit) -> std::ops::ControlFlow<()>,
     ) -> bool {
         let cx = Context::new(self, goes_on);
         let mut reader = Builder::new(query, &cx).build(&query.root);
         let words_per_doc = self.words_per_doc();
+        let mut doc = if first == 0 { reader.next(&cx) } else { reader.seek(first, &cx) };
         loop {
-            let doc = reader.next(&cx);
             if doc == END {
                 return !cx.stopped();
             }
@@ -150,6 +162,7 @@ impl Index {
             if visit(Hit { doc, score, distances }).is_break() {
                 return true;
             }
+            doc = reader.next(&cx);
         }
     }
 

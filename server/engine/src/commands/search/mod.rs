@@ -6,6 +6,7 @@
 //! A reply depends on keys that nobody can name: the commands are declared with [`crate::command::Flag::KeylessRead`].
 
 mod index;
+pub(crate) mod query;
 
 use crate::command::Command;
 use crate::context::Context;

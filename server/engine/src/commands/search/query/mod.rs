@@ -1,0 +1,100 @@
+//! Questions to indexes, as RediSearch answers them: FT.SEARCH, FT.AGGREGATE and what belongs to them.
+//!
+//! | where | what |
+//! |---|---|
+//! | `options` | arguments in |
+//! | `parsed` | the query that they make, its time and its scores |
+//! | `document` | what replies show of documents, read from the keys |
+//! | `search`, `aggregate`, `cursor` | the answers |
+//! | `explain`, `profile` | how an answer comes about |
+//! | `words` | FT.TAGVALS, FT.SPELLCHECK |
+//!
+//! An index says which documents are found; what is shown of them is read from their keys, so that nothing is shown that is
+//! not there any more. No question takes longer than its time-out: the executor serves nobody else meanwhile.
+
+mod aggregate;
+mod cursor;
+mod document;
+mod explain;
+mod options;
+mod parsed;
+mod profile;
+mod reply;
+mod search;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use crate::command::Command;
+use crate::context::Context;
+use crate::error::{CommandError, CommandResult, printed};
+use crate::host::Host;
+use crate::keyspace::{Db, Keyspace};
+use crate::search::IndexEntry;
+use crate::shared::Shared;
+
+pub(crate) use cursor::Cursors;
+
+/// Every command of the family.
+pub(in crate::commands) const COMMANDS: &[&Command] = &[
+    &aggregate::FT_AGGREGATE,
+    &cursor::FT_CURSOR,
+    &explain::FT_EXPLAIN,
+    &explain::FT_EXPLAINCLI,
+    &profile::FT_PROFILE,
+    &search::FT_SEARCH,
+    &words::FT_SPELLCHECK,
+    &words::FT_TAGVALS,
+];
+
+/// What a question is asked of: one index, its documents, a clock.
+#[derive(Clone, Copy)]
+struct World<'w> {
+    entry: &'w IndexEntry,
+    /// Where the documents are.
+    db: &'w Db,
+    host: &'w dyn Host,
+    now_ms: i64,
+    fail_on_timeout: bool,
+    max_search_results: usize,
+    max_aggregate_results: usize,
+}
+
+impl<'w> World<'w> {
+    /// After [`look_up`] has found the index.
+    fn new(shared: &'w Shared, keys: &'w Keyspace, host: &'w dyn Host, index: &[u8]) -> Self {
+        let settings = &shared.search.settings;
+        Self {
+            entry: shared.search.find(index).expect("the index has been looked up"),
+            db: &keys.dbs()[0],
+            host,
+            now_ms: shared.now_ms,
+            fail_on_timeout: settings.fail_on_timeout,
+            max_search_results: settings.max_search_results,
+            max_aggregate_results: settings.max_aggregate_results,
+        }
+    }
+}
+
+/// Sees that there is such an index, that every write is in it, and that the question is counted.
+fn look_up(cx: &mut Context<'_>, name: &[u8], dialect: usize) -> CommandResult {
+    let Some(entry) = cx.use_index(name) else { return Err(said("No such index ", name, "")) };
+    entry.dialects |= 1 << dialect;
+    Ok(())
+}
+
+/// An error that repeats what the client said.
+fn said(before: &str, bytes: &[u8], after: &str) -> CommandError {
+    CommandError::Bytes([before.as_bytes(), printed(bytes), after.as_bytes()].concat())
+}
+
+fn limits(cx: &Context<'_>) -> options::Limits {
+    let settings = &cx.shared.search.settings;
+    options::Limits {
+        dialect: usize::from(settings.default_dialect),
+        timeout_ms: settings.timeout_ms,
+        max_search_results: settings.max_search_results as u64,
+        max_aggregate_results: settings.max_aggregate_results as u64,
+        cursor_max_idle_ms: settings.cursor_max_idle_ms,
+    }
+}
