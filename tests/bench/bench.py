@@ -5,6 +5,7 @@
     bench.py memory                               bytes per key of strings, small hashes, a sorted set, a stream
     bench.py snapshot                             longest stall of a PING client and RSS while a snapshot runs under load
     bench.py load                                 start-up with 2 M keys, from snapshot and from log
+    bench.py search                               200 000 products: indexing, queries while writes go on, right answers, recall
     bench.py cluster [--rounds N] [CLIENTS ...]   three nodes beside one node and beside three of etcd: see cluster.py
 
 Figures are medians; the raw ones go to runs/NAME-COMMIT.json with the commit and the machine. Absolute figures drift with
@@ -27,6 +28,7 @@ import cluster
 from servers import CAIRN, REDIS, ROOT, Client, Server
 
 HERE = Path(__file__).resolve().parent
+SEARCH_LOAD = os.environ.get("SEARCH_LOAD_BIN", str(ROOT / "target" / "release" / "search-load"))
 # Requests before memory is measured: enough to run through all code, too few to show.
 WARM_UP = 150
 
@@ -243,7 +245,19 @@ def load(arguments):
     return results
 
 
-BENCHES = {"throughput": throughput, "memory": memory, "snapshot": snapshot, "load": load, "cluster": cluster.run}
+def search(arguments):
+    """search_load.rs measures; further arguments are its own: --documents=20000, --json."""
+    server = Server("cairn", persistence_flags("everysec"))
+    rss = server.rss()
+    command = [SEARCH_LOAD, "--server", f"127.0.0.1:{server.port}", *arguments.cases]
+    figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    figures["rss_per_document"] = (server.rss() - rss) / figures["documents"]
+    server.stop()
+    return figures
+
+
+BENCHES = {"throughput": throughput, "memory": memory, "snapshot": snapshot, "load": load, "search": search,
+           "cluster": cluster.run}
 
 
 def main():
@@ -253,7 +267,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-save", action="store_true", help="print only")
     parser.add_argument("--without-etcd", action="store_true", help="cluster: three nodes beside one only")
-    arguments = parser.parse_intermixed_args()
+    arguments, more = parser.parse_known_intermixed_args()
+    if more and arguments.name != "search":
+        parser.error(f"no such argument: {more[0]}")
+    arguments.cases += more
     if not os.path.exists(CAIRN):
         sys.exit("no release build: cargo build --release")
     result = BENCHES[arguments.name](arguments)

@@ -23,7 +23,7 @@ const FUZZ_TARGETS: &[&str] =
 const CLIENTS_AT_ONCE: &str = "4";
 
 /// What `tests/bench/bench.py` measures.
-const BENCHES: &[&str] = &["throughput", "memory", "snapshot", "load", "cluster"];
+const BENCHES: &[&str] = &["throughput", "memory", "snapshot", "load", "search", "cluster"];
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Developer commands of Cairn")]
@@ -130,7 +130,7 @@ enum Command {
         input: Option<PathBuf>,
     },
     /// Compare with redis-server on this machine: throughput, memory, snapshot or load; or three nodes with one, and with
-    /// etcd: cluster. Figures go to tests/bench/runs
+    /// etcd: cluster; or measure indexes, and whether they are right: search. Figures go to tests/bench/runs
     Bench {
         /// What to measure; further arguments as tests/bench/bench.py says
         #[arg(value_parser = BENCHES.to_vec())]
@@ -405,10 +405,14 @@ fn bench(name: &str, arguments: &[String]) -> anyhow::Result<()> {
     command.args(["tests/bench/bench.py", name]).args(arguments);
     let release = tools::target_dir().join("release");
     command.env("CAIRN_SERVER_BIN", release.join("cairn-server"));
-    if name == "cluster" {
-        let load = ["build", "--release", "-p", "cairn-bench", "--bin", "etcd-load"];
-        steps.cargo("etcd-load", &load, "see the compiler's errors")?;
-        command.env("ETCD_LOAD_BIN", release.join("etcd-load"));
+    for (bench, bin, variable) in
+        [("cluster", "etcd-load", "ETCD_LOAD_BIN"), ("search", "search-load", "SEARCH_LOAD_BIN")]
+    {
+        if name == bench {
+            let load = ["build", "--release", "-p", "cairn-bench", "--bin", bin];
+            steps.cargo(bin, &load, "see the compiler's errors")?;
+            command.env(variable, release.join(bin));
+        }
     }
     steps.run(&format!("bench {name}"), command, "see above")
 }

@@ -264,10 +264,14 @@ pub fn nearest(
     k: usize,
     only: impl Fn(&Product) -> bool,
 ) -> Vec<(f64, u32)> {
-    let squared = |v: &[f32]| v.iter().zip(to).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
     let passing = products.iter().filter(|(_, product)| only(product));
-    let mut all: Vec<(f64, u32)> = passing.map(|(id, product)| (squared(&product.vector), *id)).collect();
+    let mut all: Vec<(f64, u32)> = passing.map(|(id, product)| (squared(&product.vector, to), *id)).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     all.truncate(k);
     all
+}
+
+/// The squared Euclidean distance.
+pub fn squared(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum()
 }

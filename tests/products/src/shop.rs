@@ -15,8 +15,6 @@ use redis::Cmd;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// What the names of the products' keys begin with.
-pub const PREFIX: &str = "product:";
 /// Searches ask for no more than this.
 const HITS_MAX: usize = 1_000_000;
 
@@ -38,7 +36,9 @@ pub enum Vectors {
 /// What is on the server.
 pub struct Shop {
     pub form: Form,
+    /// Hashes and documents may be on the same server: index and names of keys are other ones.
     pub index: &'static str,
+    pub prefix: &'static str,
     pub vectors: Vectors,
     pub corpus: Corpus,
     pub products: BTreeMap<String, Product>,
@@ -54,7 +54,8 @@ impl Shop {
     pub fn new(seed: u64, form: Form, vectors: Vectors) -> Self {
         Self {
             form,
-            index: "idx:products",
+            index: if form == Form::Hash { "idx:products" } else { "idx:documents" },
+            prefix: if form == Form::Hash { "product:" } else { "document:" },
             vectors,
             corpus: Corpus::new(seed),
             products: BTreeMap::new(),
@@ -71,7 +72,7 @@ impl Shop {
             Form::Hash => "HASH",
             Form::Json => "JSON",
         });
-        command.arg("PREFIX").arg(1).arg(PREFIX).arg("SCHEMA");
+        command.arg("PREFIX").arg(1).arg(self.prefix).arg("SCHEMA");
         let path = |name: &str| match (self.form, name) {
             (Form::Hash, _) => name.to_owned(),
             (Form::Json, "tags") => "$.tags[*]".to_owned(),

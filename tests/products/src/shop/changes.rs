@@ -1,6 +1,6 @@
 //! Random changes: each leaves the shop's products as they are going to be on the server.
 
-use super::{Form, PREFIX, Shop, words};
+use super::{Form, Shop, words};
 use crate::corpus::TAGS;
 use redis::{Cmd, Connection, RedisResult};
 use std::ops::Range;
@@ -13,7 +13,8 @@ impl Shop {
     pub fn fill(&mut self, connection: &mut Connection, numbers: Range<usize>) -> RedisResult<()> {
         let numbers: Vec<usize> = numbers.collect();
         for lot in numbers.chunks(500) {
-            let commands = lot.iter().flat_map(|number| self.put(&format!("{PREFIX}{number}"))).collect();
+            let commands =
+                lot.iter().flat_map(|number| self.put(&format!("{}{number}", self.prefix))).collect();
             send(connection, commands, false)?;
         }
         Ok(())
@@ -31,10 +32,22 @@ impl Shop {
         Ok(())
     }
 
+    /// Another price for one of the products.
+    pub fn reprice_any(&mut self) -> Cmd {
+        let number = self.corpus.below(self.products.len());
+        let price = self.corpus.below(50_000) as f64 / 100.0;
+        let key = format!("{}{number}", self.prefix);
+        self.products.get_mut(&key).expect("the shop was filled").price = price;
+        match self.form {
+            Form::Hash => words(&["HSET", &key, "price", &price.to_string()]),
+            Form::Json => words(&["JSON.SET", &key, "$.price", &price.to_string()]),
+        }
+    }
+
     /// One change, which may be none.
     fn change(&mut self) -> Vec<Cmd> {
         let room = self.products.len() + self.products.len() / 10 + 10;
-        let key = format!("{PREFIX}{}", self.corpus.below(room));
+        let key = format!("{}{}", self.prefix, self.corpus.below(room));
         if self.expiring.contains(&key) {
             return Vec::new();
         }
@@ -62,7 +75,7 @@ impl Shop {
             }
             12 if is_there => self.transfer(&key, room),
             13 if is_there => {
-                let away = key.replace(PREFIX, "elsewhere:");
+                let away = format!("elsewhere:{key}");
                 let product = self.products.remove(&key).expect("it is there");
                 self.away.insert(away.clone(), product);
                 vec![words(&["RENAME", &key, &away])]
@@ -74,7 +87,7 @@ impl Shop {
                 vec![words(&["RENAME", &away, &key])]
             }
             15 if is_there => {
-                let to = format!("{PREFIX}{}", self.corpus.below(room));
+                let to = format!("{}{}", self.prefix, self.corpus.below(room));
                 if to == key || self.expiring.contains(&to) {
                     return Vec::new();
                 }
@@ -158,7 +171,7 @@ impl Shop {
     }
 
     fn transfer(&mut self, key: &str, room: usize) -> Vec<Cmd> {
-        let to = format!("{PREFIX}{}", self.corpus.below(room));
+        let to = format!("{}{}", self.prefix, self.corpus.below(room));
         if self.expiring.contains(&to) {
             return Vec::new();
         }

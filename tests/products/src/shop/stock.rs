@@ -1,6 +1,6 @@
 //! What is on the server by now, read key by key: after a crash nobody else knows.
 
-use super::{Form, PREFIX, Shop};
+use super::{Form, Shop};
 use crate::corpus::{Product, TAGS, Vocabulary};
 use anyhow::{Context, ensure};
 use redis::Connection;
@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(10);
 impl Shop {
     /// Takes what is on the server for what should be there.
     pub fn take_stock(&mut self, connection: &mut Connection) -> anyhow::Result<()> {
-        let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{PREFIX}*")).query(connection)?;
+        let keys: Vec<String> = redis::cmd("KEYS").arg(format!("{}*", self.prefix)).query(connection)?;
         self.products.clear();
         for keys in keys.chunks(LOT) {
             let mut pipe = redis::pipe();
@@ -48,20 +48,25 @@ impl Shop {
         Ok(())
     }
 
-    /// Waits until no key is there any more that is to expire.
-    pub fn await_expiry(&self, connection: &mut Connection, limit: Duration) -> anyhow::Result<()> {
+    /// Waits until no key is there any more that is to expire, on a server with so many other keys.
+    pub fn await_expiry(
+        &self,
+        connection: &mut Connection,
+        others: usize,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
             let keys: usize = redis::cmd("DBSIZE").query(connection)?;
-            if keys == self.keys() {
+            if keys == self.keys() + others {
                 return Ok(());
             }
-            ensure!(started.elapsed() < limit, "{keys} keys for {} after {limit:?}", self.keys());
+            ensure!(started.elapsed() < limit, "{keys} keys for {} after {limit:?}", self.keys() + others);
             thread::sleep(POLL);
         }
     }
 
-    /// Waits until the index is built; a node that has not started yet has none.
+    /// Waits until the index is built.
     pub fn await_index(&self, connection: &mut Connection, limit: Duration) -> anyhow::Result<()> {
         let started = Instant::now();
         loop {
