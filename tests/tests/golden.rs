@@ -24,10 +24,10 @@ macro_rules! groups {
 // The engine alone has no protocol to speak and no files to save to.
 groups! {
     engine:
-    strings bitmap hyperloglog keys hash list set zset geo json search stream pubsub transactions scripting connection acl
+    strings bitmap hyperloglog keys hash list set zset geo json search vectorset stream pubsub transactions scripting connection acl
     cluster;
     servers:
-    strings bitmap hyperloglog keys hash list set zset geo json search stream pubsub transactions scripting connection acl cluster
+    strings bitmap hyperloglog keys hash list set zset geo json search vectorset stream pubsub transactions scripting connection acl cluster
     server protocol
 }
 
@@ -108,6 +108,7 @@ const FAMILIES_IN_BRIEF: &[(&str, &[&str])] = &[
     ("geo", &["geosearch"]),
     ("json", &["json.arrpop", "json.del", "json.get", "json.merge", "json.numincrby", "json.set"]),
     ("search", &["ft.sugadd", "ft.sugget"]),
+    ("vectorset", &["vadd", "vrem", "vsetattr", "vsim"]),
     ("stream", &["xadd", "xautoclaim", "xread", "xreadgroup"]),
 ];
 

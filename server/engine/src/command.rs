@@ -86,6 +86,7 @@ pub enum Group {
     Geo,
     Json,
     Search,
+    VectorSet,
     PubSub,
     Transactions,
     Scripting,
@@ -110,7 +111,7 @@ impl Group {
             Self::Stream => "stream",
             Self::Geo => "geo",
             // Redis has them as modules.
-            Self::Json | Self::Search => "module",
+            Self::Json | Self::Search | Self::VectorSet => "module",
             Self::PubSub => "pubsub",
             Self::Transactions => "transactions",
             Self::Scripting => "scripting",

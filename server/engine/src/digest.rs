@@ -14,6 +14,7 @@ use std::sync::Arc;
 use sha1::{Digest as _, Sha1};
 
 use crate::keyspace::Db;
+use crate::types::VectorSet;
 use crate::value::{Kind, Value};
 
 /// A fingerprint. Of nothing: zeros.
@@ -68,7 +69,11 @@ fn beside_the_value(db: usize, key: &[u8], value: &Value, expire: Option<i64>) -
         Value::Stream(stream) => Some(stream.state_text()),
         _ => None,
     };
-    if expire.is_none() && times.is_none() && stream.is_none() {
+    let graph = match value {
+        Value::VectorSet(set) => Some(graph(set)),
+        _ => None,
+    };
+    if expire.is_none() && times.is_none() && stream.is_none() && graph.is_none() {
         return None;
     }
     let mut digest = Digest::default();
@@ -84,7 +89,24 @@ fn beside_the_value(db: usize, key: &[u8], value: &Value, expire: Option<i64>) -
     if let Some(text) = stream {
         mix(&mut digest, text.as_bytes());
     }
+    if let Some(graph) = graph {
+        xor(&mut digest, &graph);
+    }
     Some(digest)
+}
+
+/// The graph of a vector set: two nodes with the same one give the same answers.
+fn graph(set: &VectorSet) -> Digest {
+    let mut digest = Sha1::new();
+    for slot in 0..set.len() as u32 {
+        digest.update(set.name(slot));
+        for links in set.slots().layers(slot) {
+            digest.update((links.len() as u32).to_be_bytes());
+            links.iter().for_each(|link| digest.update(link.to_be_bytes()));
+        }
+        digest.update([0xff]);
+    }
+    digest.finalize().into()
 }
 
 /// The fingerprint of one value and of whether, not when, it expires.
@@ -143,6 +165,21 @@ fn add_value(digest: &mut Digest, value: &Value, expire: Option<i64>) {
             mix(digest, score_text(score).as_bytes());
             mix(digest, payload.unwrap_or_default());
         }),
+        Value::VectorSet(set) => {
+            let slots = set.slots();
+            let shape = (slots.dim(), slots.quantisation(), slots.m(), set.projection());
+            mix(digest, format!("{shape:?}").as_bytes());
+            for slot in 0..slots.len() as u32 {
+                let mut element = Digest::default();
+                let quants = slots.quants(slot);
+                mix(&mut element, set.name(slot));
+                mix(&mut element, set.attributes(slot));
+                mix(&mut element, &quants.to_bytes());
+                mix(&mut element, &slots.length(slot).to_bits().to_be_bytes());
+                mix(&mut element, &quants.range().to_bits().to_be_bytes());
+                xor(digest, &element);
+            }
+        }
     }
     if expire.is_some() {
         xor(digest, b"!!expire!!");
@@ -157,7 +194,7 @@ fn type_number(kind: Kind) -> u32 {
         Kind::Set => 2,
         Kind::Zset => 3,
         Kind::Hash => 4,
-        Kind::Json | Kind::Suggestions => 5,
+        Kind::Json | Kind::Suggestions | Kind::VectorSet => 5,
         Kind::Stream => 6,
     }
 }

@@ -5,7 +5,7 @@ use cairn_search::suggest::Suggestions;
 use triomphe::Arc;
 
 use crate::error::{CommandError, CommandResult};
-use crate::types::{Hash, List, Set, Str, Stream, Zset};
+use crate::types::{Hash, List, Set, Str, Stream, VectorSet, Zset};
 
 /// A value of any type; 24 bytes, cheap to clone (collections share their structure until one side writes).
 #[derive(Clone, Debug)]
@@ -18,6 +18,7 @@ pub enum Value {
     Stream(Arc<Stream>),
     Json(Json),
     Suggestions(Suggestions),
+    VectorSet(Arc<VectorSet>),
 }
 
 const _: () = assert!(size_of::<Value>() <= 24);
@@ -36,10 +37,11 @@ pub enum Kind {
     Stream,
     Json,
     Suggestions,
+    VectorSet,
 }
 
 impl Kind {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Str,
         Self::List,
         Self::Set,
@@ -48,6 +50,7 @@ impl Kind {
         Self::Stream,
         Self::Json,
         Self::Suggestions,
+        Self::VectorSet,
     ];
 
     /// TYPE's reply.
@@ -61,6 +64,7 @@ impl Kind {
             Self::Stream => "stream",
             Self::Json => "ReJSON-RL",
             Self::Suggestions => "trietype0",
+            Self::VectorSet => "vectorset",
         }
     }
 }
@@ -82,6 +86,7 @@ impl Value {
             Self::Stream(_) => Kind::Stream,
             Self::Json(_) => Kind::Json,
             Self::Suggestions(_) => Kind::Suggestions,
+            Self::VectorSet(_) => Kind::VectorSet,
         }
     }
 
@@ -102,7 +107,7 @@ impl Value {
             Self::Hash(v) => v.encoding(),
             Self::Stream(_) => "stream",
             // As Redis says it of what modules keep.
-            Self::Json(_) | Self::Suggestions(_) => "raw",
+            Self::Json(_) | Self::Suggestions(_) | Self::VectorSet(_) => "raw",
         }
     }
 
@@ -122,6 +127,7 @@ impl Value {
             Self::Stream(v) => v.drop_effort(),
             Self::Json(v) => v.node_count(DROP_EFFORT_COUNTED),
             Self::Suggestions(v) => v.len(),
+            Self::VectorSet(v) => v.len(),
         }
     }
 
@@ -141,6 +147,7 @@ impl Value {
             Self::Stream(v) => v.heap_size(samples),
             Self::Json(v) => v.heap_size(samples),
             Self::Suggestions(v) => v.memory(samples),
+            Self::VectorSet(v) => v.heap_size(samples),
         }
     }
 }
@@ -184,6 +191,22 @@ impl Value {
     pub fn as_stream_mut(&mut self) -> CommandResult<&mut Stream> {
         match self {
             Self::Stream(v) => Ok(Arc::make_mut(v)),
+            _ => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The value as a vector set, or `-WRONGTYPE`.
+    pub fn as_vector_set(&self) -> CommandResult<&VectorSet> {
+        match self {
+            Self::VectorSet(v) => Ok(v),
+            _ => Err(CommandError::WrongType),
+        }
+    }
+
+    /// The value as a vector set, to be changed (copied first when a snapshot shares it), or `-WRONGTYPE`.
+    pub fn as_vector_set_mut(&mut self) -> CommandResult<&mut VectorSet> {
+        match self {
+            Self::VectorSet(v) => Ok(Arc::make_mut(v)),
             _ => Err(CommandError::WrongType),
         }
     }

@@ -22,6 +22,7 @@ mod stream;
 mod string;
 mod suggest;
 mod transactions;
+mod vector_set;
 mod zset;
 
 use crate::command::Command;
@@ -50,6 +51,7 @@ pub fn all() -> Vec<&'static Command> {
         string::COMMANDS,
         suggest::COMMANDS,
         transactions::COMMANDS,
+        vector_set::COMMANDS,
         zset::COMMANDS,
     ]
     .concat()

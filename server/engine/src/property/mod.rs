@@ -17,6 +17,7 @@ pub mod set;
 pub mod stream;
 pub mod string;
 pub mod suggest;
+pub mod vector_set;
 pub mod zset;
 
 mod tests;
@@ -42,6 +43,7 @@ const FAMILIES: &[Generator] = &[
     stream::random_command,
     string::random_command,
     suggest::random_command,
+    vector_set::random_command,
     zset::random_command,
 ];
 

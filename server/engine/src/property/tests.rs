@@ -31,6 +31,8 @@ fn seeds() -> std::ops::Range<u64> {
 #[derive(Debug, PartialEq)]
 struct State {
     digest: digest::Digest,
+    /// With what Redis leaves out of it, the graphs of vector sets among that.
+    whole: digest::Digest,
     expires: Vec<(Vec<u8>, i64)>,
     field_times: Vec<(Vec<u8>, Vec<u8>, i64)>,
     /// What Redis leaves out of the digest: ids, groups, pending entries.
@@ -51,6 +53,7 @@ fn state(engine: &Engine) -> State {
     let dbs = engine.keys.dbs();
     State {
         digest: digest::keyspace(dbs),
+        whole: digest::state(dbs, &[], None, None),
         expires: dbs.iter().flat_map(expires).collect(),
         field_times: dbs.iter().flat_map(field_times).collect(),
         streams: dbs.iter().flat_map(streams).collect(),

@@ -7,12 +7,13 @@ use triomphe::Arc;
 use super::error::Problem;
 use super::format::{
     ENTRIES_READ_UNKNOWN, FIELD_TIME_MAX_MS, JSON_ENCODINGS, JSON_MODULE_ID, MODULE_CHARACTERS,
-    MODULE_VERSION_MASK, NEVER_ACTIVE, NO_FIELD_TIME, SUGGESTIONS_ENCODING_MAX, SUGGESTIONS_MODULE_ID, kind,
-    module, node,
+    MODULE_VERSION_MASK, NEVER_ACTIVE, NO_FIELD_TIME, SUGGESTIONS_ENCODING_MAX, SUGGESTIONS_MODULE_ID,
+    VECTOR_SET_MODULE_ID, kind, module, node,
 };
 use super::load::LoadOptions;
 use super::old;
 use super::reader::{Reader, Text};
+use super::vector_set;
 use crate::ds::{Intset, Listpack, Member};
 use crate::types::element::ElementsError;
 use crate::types::hash::HashLimits;
@@ -68,6 +69,11 @@ fn module_value(reader: &mut Reader<'_>) -> Result<Value, Problem> {
         Ok(Value::Json(json(reader, encoding)?))
     } else if is(SUGGESTIONS_MODULE_ID) {
         Ok(Value::Suggestions(suggestions(reader, encoding)?))
+    } else if is(VECTOR_SET_MODULE_ID) {
+        match encoding {
+            0 => Ok(Value::VectorSet(Arc::new(vector_set::read(reader)?))),
+            _ => Err(Problem::VectorSetEncoding(encoding)),
+        }
     } else {
         Err(Problem::Module(module_name(id)))
     }
@@ -135,12 +141,12 @@ fn without_zero<R>(text: &Text<'_>, f: impl FnOnce(&[u8]) -> Result<R, Problem>)
     })
 }
 
-fn module_string<'a>(reader: &mut Reader<'a>) -> Result<Text<'a>, Problem> {
+pub(super) fn module_string<'a>(reader: &mut Reader<'a>) -> Result<Text<'a>, Problem> {
     expect_module_opcode(reader, module::STRING)?;
     reader.string()
 }
 
-fn expect_module_opcode(reader: &mut Reader<'_>, opcode: u64) -> Result<(), Problem> {
+pub(super) fn expect_module_opcode(reader: &mut Reader<'_>, opcode: u64) -> Result<(), Problem> {
     if reader.len()? == opcode {
         Ok(())
     } else {

@@ -7,6 +7,7 @@ use super::format::{
     ENTRIES_READ_UNKNOWN, JSON_MODULE_ID, NEVER_ACTIVE, NO_FIELD_TIME, SUGGESTIONS_MODULE_ID, VERSION, kind,
     module, node,
 };
+use super::vector_set;
 use super::writer::Writer;
 use crate::ds::Listpack;
 use crate::ds::listpack::Item;
@@ -35,7 +36,7 @@ pub fn kind_of(value: &Value, version: u16) -> u8 {
         Value::Stream(_) if old => kind::STREAM_LISTPACKS_2,
         Value::Stream(_) => kind::STREAM_LISTPACKS_3,
         Value::List(_) => kind::LIST_QUICKLIST_2,
-        Value::Json(_) | Value::Suggestions(_) => kind::MODULE_2,
+        Value::Json(_) | Value::Suggestions(_) | Value::VectorSet(_) => kind::MODULE_2,
     }
 }
 
@@ -51,6 +52,7 @@ pub fn put_value(writer: &mut Writer<'_>, value: &Value) {
         Value::List(list) => put_list(writer, list),
         Value::Json(document) => put_json(writer, document),
         Value::Suggestions(suggestions) => put_suggestions(writer, suggestions),
+        Value::VectorSet(set) => vector_set::put(writer, set),
     }
 }
 

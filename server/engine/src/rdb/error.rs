@@ -55,6 +55,8 @@ pub enum Problem {
     JsonEncoding(u64),
     #[error("it holds suggestions in encoding {0}, 0 to 2 can be read")]
     SuggestionsEncoding(u64),
+    #[error("it holds a vector set in encoding {0}, 0 can be read")]
+    VectorSetEncoding(u64),
     #[error("a JSON document cannot be parsed: {0}")]
     Json(#[from] cairn_json::ParseError),
     #[error("a library of functions cannot be loaded: {0}")]

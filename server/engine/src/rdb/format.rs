@@ -108,6 +108,9 @@ pub const SUGGESTIONS_MODULE_ID: u64 = module_id(b"trietype0", 1);
 /// The newest encoding of it that we read: since 1 with payloads, since 2 with counts of documents, which are nothing here.
 pub const SUGGESTIONS_ENCODING_MAX: u64 = 2;
 
+/// The id of the type `vectorset`, Redis 8's vector sets, in the one version of its encoding.
+pub const VECTOR_SET_MODULE_ID: u64 = module_id(b"vectorset", 0);
+
 /// The bits of a module's id that are the version of its encoding.
 pub const MODULE_VERSION_MASK: u64 = (1 << 10) - 1;
 

@@ -43,6 +43,7 @@ mod reader;
 mod save;
 #[cfg(test)]
 mod tests;
+mod vector_set;
 mod writer;
 
 pub use error::{LoadError, Problem, RestoreError};

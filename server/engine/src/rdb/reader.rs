@@ -32,6 +32,12 @@ impl<'a> Reader<'a> {
         self.pos
     }
 
+    /// Goes back to where [`Reader::pos`] was before.
+    pub fn rewind(&mut self, pos: usize) {
+        debug_assert!(pos <= self.pos, "what was not read is not skipped");
+        self.pos = pos;
+    }
+
     /// Where the newest item began.
     pub fn item(&self) -> u64 {
         self.item as u64

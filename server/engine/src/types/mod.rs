@@ -7,6 +7,7 @@ pub mod sample;
 pub mod set;
 pub mod stream;
 pub mod string;
+pub mod vector_set;
 pub mod zset;
 
 pub use element::{Elem, ElementsError};
@@ -15,4 +16,5 @@ pub use list::{End, List, ListLimits, ListLoader, ListNode};
 pub use set::{Set, SetBuilder, SetLimits};
 pub use stream::Stream;
 pub use string::Str;
+pub use vector_set::VectorSet;
 pub use zset::Zset;

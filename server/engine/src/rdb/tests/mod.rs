@@ -4,6 +4,7 @@ mod damage;
 mod payloads;
 mod recorded;
 mod roundtrip;
+mod vector_sets;
 
 use super::*;
 use crate::config::Config;

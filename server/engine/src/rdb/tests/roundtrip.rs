@@ -2,11 +2,15 @@
 
 use cairn_json::Json;
 use cairn_search::suggest::Suggestions;
+use cairn_search::vector::quantised::Quantisation;
+use cairn_search::vector::set::Normalised;
 use proptest::prelude::*;
 
 use super::*;
+use crate::types::VectorSet;
 use crate::types::list::{End, ListLimits};
 use crate::types::stream::{Group, Nack, NodeLimits, StreamId};
+use crate::types::vector_set::Projection;
 use crate::types::zset::{Limits as ZsetLimits, Zset};
 use crate::types::{Hash, HashLimits, List, Set, SetLimits, Stream};
 
@@ -134,6 +138,32 @@ proptest! {
             let value = Value::Suggestions(suggestions);
             check(&value, &Config::default())?;
             prop_assert_eq!(&dump_value(&value)[..11], b"\x07\x81\xb6\xb8\x9e\xb7\x2a\x5e\xd0\x01\x02");
+        }
+    }
+
+    #[test]
+    fn vector_sets(
+        steps in prop::collection::vec((0u8..60, any::<bool>(), -9i8..9, -9i8..9), 1..80),
+        form in 0u8..3, projected in any::<bool>(), m in prop::sample::select(vec![4usize, 16, 100]),
+    ) {
+        let form = [Quantisation::Floats, Quantisation::Bytes, Quantisation::Bits][form as usize];
+        let projection = projected.then_some(Projection { from: 3, to: 2 });
+        let mut set = VectorSet::new(2, projection, form, m);
+        for (name, keeps, x, y) in steps {
+            let vector = Normalised::new(vec![f32::from(x), f32::from(y)], form).expect("finite");
+            if keeps || set.is_empty() {
+                set.put(&[name], &vector, (name % 2 == 0).then_some(b"{}"), 20);
+            } else {
+                set.remove(&[name]);
+            }
+        }
+        if !set.is_empty() {
+            let value = Value::VectorSet(triomphe::Arc::new(set));
+            check(&value, &Config::default())?;
+            // The graph as well, which the figure of a value leaves out.
+            let payload = dump_value(&value);
+            let back = load_value(&payload, &options(&Config::default())).expect("seen above");
+            prop_assert_eq!(dump_value(&back), payload);
         }
     }
 
