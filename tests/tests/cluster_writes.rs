@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use cairn_engine::command::{Flag, table};
@@ -15,6 +15,8 @@ use cairn_tests::golden::{self, ALONE, Protocol, Reply, Tcp};
 use cairn_tests::server::Connection;
 
 const LIMIT: Duration = Duration::from_secs(20);
+/// Between two looks at what is to become so.
+const POLL: Duration = Duration::from_millis(20);
 const DATABASES: usize = 16;
 
 /// Nobody is to take over only because the machine is busy: the scripts go to the leader that there is.
@@ -195,7 +197,7 @@ fn lasts(control: &mut Connection, key: &[u8]) -> anyhow::Result<bool> {
     }
 }
 
-/// Brings everything that was kept back at once, besides a library and a user: the state that is to last.
+/// Brings everything that was kept back at once, besides a library, a user and an index: the state that is to last.
 fn leave_behind(cluster: &mut Cluster, kept: &[Kept]) -> anyhow::Result<String> {
     const LIBRARY: &str =
         "#!lua name=lasting\nserver.register_function('lasting', function() return 'here' end)";
@@ -204,6 +206,10 @@ fn leave_behind(cluster: &mut Cluster, kept: &[Kept]) -> anyhow::Result<String> 
     for command in [
         &["FLUSHALL"][..],
         &["SET", "probe", "1"],
+        &["HSET", "lasting:1", "name", "older than the index"],
+        &["FT.CREATE", "lasting", "PREFIX", "1", "lasting:", "SCHEMA", "name", "TEXT"],
+        &["HSET", "lasting:2", "name", "younger"],
+        &["FT.ALIASADD", "durable", "lasting"],
         &["FUNCTION", "LOAD", "REPLACE", LIBRARY],
         &["ACL", "SETUSER", "lasting", "on", ">secret", "~a*", "(~b* +get)", "+@read"],
     ] {
@@ -228,8 +234,32 @@ fn expect_state(cluster: &mut Cluster, state: &str) -> anyhow::Result<()> {
         ensure!(called == Reply::Bulk(b"here".to_vec()), "node {node}: FCALL answers {called}");
         let entered = cluster.ask(node, &["AUTH", "lasting", "secret"])?;
         ensure!(entered == Reply::Simple(b"OK".to_vec()), "node {node}: AUTH answers {entered}");
+        expect_index(cluster, node).with_context(|| format!("node {node}: its index"))?;
     }
     Ok(())
+}
+
+/// The node's own index is built again, with both keys.
+fn expect_index(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
+    let mut client = cluster.directory().connect(node, LIMIT)?;
+    client.call(&["READONLY"], LIMIT)?;
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let Reply::Array(info) = client.call(&["FT.INFO", "durable"], LIMIT)? else {
+            bail!("FT.INFO answers no array")
+        };
+        let figure = |name: &str| {
+            let mut pairs = info.chunks(2).filter(|pair| pair[0] == Reply::Simple(name.as_bytes().to_vec()));
+            pairs.next().and_then(|pair| pair.get(1)).cloned().with_context(|| format!("no {name}"))
+        };
+        let (docs, indexing) = (figure("num_docs")?, figure("indexing")?);
+        if indexing == Reply::Integer(0) {
+            ensure!(docs == Reply::Integer(2), "{docs} documents");
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "it is never complete");
+        std::thread::sleep(POLL);
+    }
 }
 
 fn ask(client: &mut Connection, command: &[&[u8]]) -> anyhow::Result<Reply> {

@@ -107,8 +107,8 @@ const FAMILIES_IN_BRIEF: &[(&str, &[&str])] = &[
     ("zset", &["bzmpop", "bzpopmax", "bzpopmin", "zadd", "zrange"]),
     ("geo", &["geosearch"]),
     ("json", &["json.arrpop", "json.del", "json.get", "json.merge", "json.numincrby", "json.set"]),
-    ("search", &["ft.sugadd", "ft.sugget"]),
     ("vectorset", &["vadd", "vrem", "vsetattr", "vsim"]),
+    ("search", &["ft.alter", "ft.create", "ft.dropindex", "ft.info", "ft.sugadd", "ft.sugget"]),
     ("stream", &["xadd", "xautoclaim", "xread", "xreadgroup"]),
 ];
 

@@ -642,6 +642,7 @@ impl Engine {
     pub fn lead(&mut self, epoch: u64) {
         assert!(self.shared.effects.is_settled(), "a leadership begins between batches");
         self.shared.replica = false;
+        self.shared.search.begin_use(self.shared.now_ms);
         self.shared.effects.set_refused(false);
         self.shared.effects.set_epoch(epoch);
     }
@@ -702,6 +703,9 @@ impl Engine {
                 && !cx.shared.replica;
             if cx.shared.active_expire && may_change {
                 crate::expire::cycle(cx, budget_us);
+            }
+            if may_change {
+                crate::commands::search::drop_idle(cx);
             }
             cx.limit_tracking();
             if cx.shared.config.maxmemory > 0 && !cx.shared.replica {

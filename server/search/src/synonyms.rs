@@ -41,6 +41,16 @@ impl Synonyms {
         self.groups.values().flatten().map(Vec::as_slice).collect()
     }
 
+    /// Words that have groups.
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// How many groups a word is in.
+    pub fn groups_of(&self, word: &[u8]) -> usize {
+        self.groups.get(&text::lower(word)).map_or(0, Vec::len)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
     }

@@ -5,6 +5,8 @@ use crate::rng::Rng;
 
 const INDEXES: &[&str] = &["i1", "i2", "i3"];
 
+const ALIASES: &[&str] = &["a1", "a2", "i1"];
+
 const OPTIONS: &[&str] = &[
     "",
     "",
@@ -36,7 +38,15 @@ const FIELDS: &[&str] = &[
 /// A command, sometimes a wrong one.
 pub fn random_command(rng: &Rng) -> Vec<Vec<u8>> {
     let index = pick(rng, INDEXES);
-    let line = match rng.below(8) {
+    let line = match rng.below(16) {
+        8 => format!("FT.ALTER {index} SCHEMA ADD {}", pick(rng, FIELDS)),
+        9 => format!("FT.ALIASADD {} {index}", pick(rng, ALIASES)),
+        10 => format!("FT.ALIASUPDATE {} {index}", pick(rng, ALIASES)),
+        11 => format!("FT.ALIASDEL {}", pick(rng, ALIASES)),
+        12 => format!("FT.SYNUPDATE {index} {} {}", pick(rng, &["g", "h"]), pick(rng, &["x y", "z", "X"])),
+        13 => format!("FT.DICTADD d {}", pick(rng, &["x y", "z", "X"])),
+        14 => format!("FT.DICTDEL d {}", pick(rng, &["x", "y z X", "none"])),
+        15 => format!("FT.DROP {index}{}", if one_in(rng, 2) { " KEEPDOCS" } else { "" }),
         0..=4 => {
             let (options, fields) = (pick(rng, OPTIONS), pick(rng, FIELDS));
             format!("FT.CREATE {index} {options} SCHEMA {fields}")

@@ -10,10 +10,11 @@ use crate::command::{Flag, table};
 use crate::config::Config;
 use crate::digest;
 use crate::engine::Engine;
-use crate::keyspace::Db;
+use crate::keyspace::{Db, KeyEntry};
 use crate::rdb;
 use crate::rng::Rng;
 use crate::scripting::LibraryCounts;
+use crate::search::document;
 use crate::testing::TestEngine;
 use crate::value::Value;
 
@@ -200,6 +201,12 @@ fn applying_the_effects_leads_to_the_same_state_as_executing() {
                 outcome.unwrap_or_else(|error| panic!("seed {seed}: {error}; last: {:#?}", last(&trace)));
             }
             applied = server.batches.len();
+            for engine in [&mut server, &mut replica] {
+                assert_indexes_are_complete(
+                    engine,
+                    &format!("seed {seed}, command {i}: {:#?}", last(&trace)),
+                );
+            }
             assert!(
                 state(&server.engine) == state(&replica.engine),
                 "seed {seed}, command {i}:\n{}\nlast commands: {:#?}",
@@ -364,6 +371,26 @@ fn assert_dirty(server: &mut TestEngine, db: usize, argv: &[&[u8]], seq: u64, li
         "{line}: effect {:?}",
         argv.iter().map(|arg| arg.escape_ascii().to_string()).collect::<Vec<_>>()
     );
+}
+
+/// When they are built, all indexes have what they would have been given now.
+fn assert_indexes_are_complete(server: &mut TestEngine, line: &str) {
+    while server.engine.build_indexes(&server.host, 1_000_000) {}
+    let keys = &server.engine.keys.dbs()[0].dict;
+    for entry in server.engine.shared.search.indexes() {
+        let definition = &entry.definition;
+        let taken = |key: &KeyEntry| {
+            definition.covers(&key.key) && matches!(document::read(definition, &key.value), Ok(Some(_)))
+        };
+        let expected: BTreeSet<&[u8]> = keys.iter().filter(|key| taken(key)).map(|key| &*key.key).collect();
+        let found: BTreeSet<&[u8]> = entry.index.keys().collect();
+        let name = definition.name.escape_ascii();
+        // One that has not looked at what was there before may have less.
+        assert!(
+            found == expected || definition.skip_initial_scan && found.is_subset(&expected),
+            "{line}\n{name}: {found:?} instead of {expected:?}"
+        );
+    }
 }
 
 fn last(trace: &[String]) -> &[String] {

@@ -303,6 +303,6 @@ struct Given<'a> {
 }
 
 /// An error that repeats what the client said.
-pub(super) fn said(before: &str, bytes: &[u8], after: &str) -> CommandError {
+pub(crate) fn said(before: &str, bytes: &[u8], after: &str) -> CommandError {
     CommandError::Bytes([before.as_bytes(), printed(bytes), after.as_bytes()].concat())
 }

@@ -254,7 +254,7 @@ pub fn metric_name(metric: Metric) -> &'static str {
 }
 
 /// Appends the field as [`parse`] reads it.
-pub(super) fn put(field: &Field, argv: &mut Vec<Vec<u8>>) {
+pub(crate) fn put(field: &Field, argv: &mut Vec<Vec<u8>>) {
     let mut put = |words: &[&[u8]]| argv.extend(words.iter().map(|word| word.to_vec()));
     put(&[&field.path]);
     if field.name != field.path {

@@ -29,8 +29,10 @@ use cairn_search::index::Index;
 use cairn_search::spellcheck::Dictionary;
 
 use crate::commands::search::query::Cursors;
+use crate::error::{CommandError, CommandResult};
 use crate::keyspace::Keyspace;
 use build::Pass;
+use cursor::Cursor;
 use definition::Definition;
 use document::Failure;
 use settings::Settings;
@@ -139,6 +141,11 @@ impl IndexEntry {
         }
     }
 
+    /// Bytes of the index that is being built in place of this one.
+    pub fn successor_bytes(&self) -> usize {
+        self.successor.as_ref().map_or(0, |successor| successor.stats().bytes())
+    }
+
     /// A command looks at the index.
     pub fn used(&mut self, now_ms: i64) {
         self.uses += 1;
@@ -169,6 +176,26 @@ impl IndexEntry {
                 self.fail(key, &failure);
             }
         }
+    }
+
+    /// Adds words to a group of those that mean the same. Documents that are there have to be looked at again.
+    pub fn add_synonyms(&mut self, group: &[u8], words: &[&[u8]]) {
+        for index in [Some(&mut self.index), self.successor.as_deref_mut()].into_iter().flatten() {
+            index.synonyms.add(group, words.iter().copied());
+        }
+    }
+
+    /// Adds the fields that the arguments say, and answers how many there were before. After an error nothing has changed.
+    pub fn add_fields(&mut self, cursor: &mut Cursor<'_>) -> CommandResult<usize> {
+        let before = self.definition.schema.fields().len();
+        self.definition.add_fields(cursor, false)?;
+        for field in &self.definition.schema.fields()[before..] {
+            self.index.add_field(field.clone()).map_err(|error| CommandError::from(error.to_string()))?;
+            self.field_failures.push(Failures::default());
+        }
+        // It is begun again when it is wanted again.
+        self.successor = None;
+        Ok(before)
     }
 
     fn forget(&mut self, key: &[u8]) {
@@ -302,6 +329,20 @@ impl Search {
         self.changed.clear();
         self.pass = Pass::default();
         !was_empty
+    }
+
+    /// A temporary index that nobody has used for long enough.
+    pub fn idle(&self, now_ms: i64) -> Option<&[u8]> {
+        let is_idle = |entry: &&IndexEntry| {
+            let limit_ms = entry.definition.temporary_ms;
+            limit_ms.is_some_and(|limit_ms| now_ms.saturating_sub(entry.used_ms) >= limit_ms)
+        };
+        self.indexes.values().find(is_idle).map(|entry| &*entry.definition.name)
+    }
+
+    /// From now on this node is the one that is asked: nobody's time is over yet.
+    pub fn begin_use(&mut self, now_ms: i64) {
+        self.indexes.values_mut().for_each(|entry| entry.used_ms = now_ms);
     }
 
     pub fn aliases(&self) -> &BTreeMap<Box<[u8]>, Box<[u8]>> {

@@ -58,6 +58,9 @@ pub struct Docs {
     /// Not a hash map: growing one moves all of it, in one write.
     ids: std::collections::BTreeMap<Arc<[u8]>, u32>,
     max_id: u32,
+    /// Bytes of all documents, and of the values to sort by.
+    doc_bytes: usize,
+    sort_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -107,6 +110,8 @@ impl Docs {
         assert!(id > self.max_id, "ids rise");
         self.max_id = id;
         self.ids.insert(Arc::clone(&doc.key), id);
+        self.doc_bytes += doc.bytes();
+        self.sort_bytes += doc.sort_bytes();
         let page = id as usize / PAGE;
         if self.pages.len() <= page {
             self.pages.resize_with(page + 1, || None);
@@ -129,6 +134,8 @@ impl Docs {
             *slot = None;
         }
         self.ids.remove(&doc.key);
+        self.doc_bytes -= doc.bytes();
+        self.sort_bytes -= doc.sort_bytes();
         Some((*doc, weight))
     }
 
@@ -136,21 +143,30 @@ impl Docs {
         let Some(page) = self.pages.get_mut(id as usize / PAGE).and_then(Option::as_mut) else { return };
         let Some(doc) = &mut page.docs[id as usize % PAGE] else { return };
         self.ids.remove(&doc.key);
+        self.doc_bytes -= doc.bytes();
         doc.key = key.into();
+        self.doc_bytes += doc.bytes();
         self.ids.insert(Arc::clone(&doc.key), id);
     }
 
     /// Bytes of the table, and of the values to sort by.
     pub fn memory(&self) -> (usize, usize) {
-        let docs = || self.pages.iter().flatten().flat_map(|page| page.docs.iter().flatten());
-        let doc = |doc: &Doc| size_of::<Doc>() + doc.key.len() + 16 + doc.forward.len() + 36;
         let pages = self.pages.len() * 8 + self.pages.iter().flatten().count() * size_of::<Page>();
+        (pages + self.doc_bytes, self.sort_bytes)
+    }
+}
+
+impl Doc {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.key.len() + 16 + self.forward.len() + 36
+    }
+
+    fn sort_bytes(&self) -> usize {
         let text = |value: &SortValue| match value {
             SortValue::Text(text) => text.len(),
             _ => 0,
         };
-        let sort = |doc: &Doc| doc.sort.iter().map(|v| size_of::<SortValue>() + text(v)).sum::<usize>();
-        (pages + docs().map(|d| doc(d)).sum::<usize>(), docs().map(|d| sort(d)).sum())
+        self.sort.iter().map(|value| size_of::<SortValue>() + text(value)).sum()
     }
 }
 

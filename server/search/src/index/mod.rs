@@ -31,6 +31,8 @@ const CLEAN_PER_WRITE: usize = 8;
 const STEM_FACTOR: f64 = 0.2;
 /// Values of an array that are indexed.
 const VALUES_MAX: usize = 1 << 16;
+/// Lists of a kind that are looked at for their sizes.
+const SAMPLES_MAX: usize = 4096;
 /// An index whose ids are this much sparser than its documents asks to be built anew.
 const SPARSE_FACTOR: u64 = 16;
 const SPARSE_SLACK: u64 = 1 << 24;
@@ -421,7 +423,15 @@ impl Index {
         }
     }
 
-    /// Goes through all of the index: for FT.INFO, not for a hot path.
+    /// Bytes of a VECTOR field's vectors; `None` of another field.
+    pub fn vector_memory(&self, field: usize) -> Option<usize> {
+        match self.parts.get(field)? {
+            Part::Vectors(vectors) => Some(vectors.memory()),
+            _ => None,
+        }
+    }
+
+    /// Counts are exact; sizes of what there are many of are estimates.
     pub fn stats(&self) -> Stats {
         let (records, records_dead) = self.terms.entries();
         let (text_bytes, dictionary_bytes) = self.terms.memory();
@@ -450,6 +460,14 @@ impl Index {
         }
         stats
     }
+}
+
+/// How much all of these come to, if more than a few thousand by every so-manieth.
+pub(crate) fn sampled<T>(all: &[T], of: impl Fn(&T) -> usize) -> usize {
+    let step = all.len().div_ceil(SAMPLES_MAX).max(1);
+    let taken: usize = all.iter().step_by(step).map(of).sum();
+    let samples = all.len().div_ceil(step);
+    if samples == 0 { 0 } else { (taken as u128 * all.len() as u128 / samples as u128) as usize }
 }
 
 /// The terms of a document.

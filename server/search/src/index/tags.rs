@@ -1,6 +1,7 @@
 //! The values of a TAG field, each with its documents.
 
 use super::pattern::Pattern;
+use super::sampled;
 use crate::text;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -78,8 +79,8 @@ impl Tags {
     }
 
     pub fn memory(&self) -> usize {
-        let docs: usize = self.slots.iter().map(|slot| slot.docs.serialized_size() + 32).sum();
-        let names: usize = self.ids.keys().map(|name| name.len() + 16).sum();
+        let docs = sampled(&self.slots, |slot| slot.docs.serialized_size() + 32);
+        let names = sampled(&self.slots, |slot| slot.name.len() + 16);
         docs + names + self.ids.len() * 30 + self.slots.capacity() * size_of::<Slot>()
     }
 }

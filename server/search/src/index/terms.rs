@@ -2,6 +2,7 @@
 
 use super::pattern::Pattern;
 use super::postings::{Cleaning, Entry, Postings};
+use super::sampled;
 use crate::synonyms::SYNONYM_PREFIX;
 use crate::text::STEM_PREFIX;
 use roaring::RoaringBitmap;
@@ -23,6 +24,9 @@ pub struct Terms {
     /// Lists with many dead entries, the first of them in work.
     unclean: VecDeque<(TermId, u32)>,
     cleaning: Cleaning,
+    /// Entries of documents that are there, and of such that are gone, of all lists.
+    live: u64,
+    dead: u64,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +59,7 @@ impl Terms {
             None => self.add(term),
         };
         self.slots[id as usize].postings.push(doc, entry);
+        self.live += 1;
         id
     }
 
@@ -75,8 +80,11 @@ impl Terms {
     pub fn bury(&mut self, id: TermId) {
         let slot = &mut self.slots[id as usize];
         slot.postings.bury();
+        self.live -= 1;
+        self.dead += 1;
         if slot.postings.live() == 0 {
             self.ids.remove(&slot.name);
+            self.dead -= u64::from(slot.postings.dead());
             slot.postings = Postings::default();
             slot.name = Arc::default();
             slot.generation = slot.generation.wrapping_add(1);
@@ -92,7 +100,9 @@ impl Terms {
         for _ in 0..blocks {
             let Some(&(id, generation)) = self.unclean.front() else { return true };
             let slot = &mut self.slots[id as usize];
+            let dead = slot.postings.dead();
             let done = slot.generation != generation || slot.postings.clean_block(&mut self.cleaning, alive);
+            self.dead -= u64::from(dead - slot.postings.dead());
             if done {
                 if slot.generation == generation {
                     slot.unclean = false;
@@ -116,18 +126,21 @@ impl Terms {
         });
     }
 
-    /// Entries of documents that are there, and of such that are gone.
-    pub fn entries(&self) -> (u64, u64) {
-        self.slots.iter().fold((0, 0), |(live, dead), slot| {
-            (live + u64::from(slot.postings.live()), dead + u64::from(slot.postings.dead()))
-        })
+    #[cfg(test)]
+    pub fn iter_lists(&self) -> impl Iterator<Item = &Postings> {
+        self.slots.iter().map(|slot| &slot.postings)
     }
 
-    /// Bytes of all lists, and of the dictionary.
+    /// Entries of documents that are there, and of such that are gone.
+    pub fn entries(&self) -> (u64, u64) {
+        (self.live, self.dead)
+    }
+
+    /// Bytes of all lists, and of the dictionary: estimates, if they are many.
     pub fn memory(&self) -> (usize, usize) {
-        let lists = self.slots.iter().map(|slot| slot.postings.memory()).sum();
+        let lists = sampled(&self.slots, |slot| slot.postings.memory());
         // A map's node holds its entries two thirds full; each name has its counts beside it.
-        let names: usize = self.ids.keys().map(|name| name.len() + 16).sum();
+        let names = sampled(&self.slots, |slot| slot.name.len() + 16);
         let map = self.ids.len() * (size_of::<Arc<[u8]>>() + size_of::<TermId>()) * 3 / 2;
         (lists, names + map + self.slots.capacity() * size_of::<Slot>())
     }

@@ -202,3 +202,34 @@ fn a_key_that_is_written_over_and_over_does_not_fill_the_index() {
     );
     assert_eq!(keys(&index, "lamp"), ["a"]);
 }
+
+#[test]
+fn figures_follow_what_comes_and_goes() {
+    let schema = Schema::default().with(Field::new("name", FieldKind::TEXT).sortable());
+    let mut index = Index::new(schema, 1);
+    let mut keys = Vec::new();
+    for n in 0..300 {
+        let text = format!("common word{n}");
+        let document = Document::new(vec![FieldValue::Texts(vec![text.as_bytes()])]);
+        keys.push(format!("k{}", n % 200).into_bytes());
+        index.upsert(&keys[n], &document).unwrap();
+    }
+    let counted = |index: &Index| {
+        index
+            .terms
+            .iter_lists()
+            .map(|list| (list.live(), list.dead()))
+            .fold((0, 0), |sum, (live, dead)| (sum.0 + u64::from(live), sum.1 + u64::from(dead)))
+    };
+    let stats = index.stats();
+    assert_eq!((stats.docs, stats.terms), (200, 201));
+    assert_eq!((stats.records, stats.records_dead), counted(&index));
+    assert_eq!(stats.records, 200 * 2, "the common word and its own");
+    assert!(stats.doc_bytes > 0 && stats.sort_bytes > 0);
+    keys.iter().for_each(|key| {
+        index.remove(key);
+    });
+    let empty = index.stats();
+    assert_eq!((empty.records, empty.records_dead, empty.sort_bytes), (0, 0, 0));
+    assert!(empty.doc_bytes < stats.doc_bytes);
+}

@@ -4,10 +4,11 @@ use super::UNKNOWN_INDEX;
 use crate::args::Args;
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
-use crate::error::CommandResult;
+use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
-use crate::search::INDEXES_MAX;
+use crate::search::cursor::Cursor;
 use crate::search::definition::Definition;
+use crate::search::{INDEXES_MAX, fields};
 
 pub(super) static FT_CREATE: Command = Command {
     name: "ft.create",
@@ -47,6 +48,63 @@ fn create(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     Ok(())
 }
 
+pub(super) static FT_ALTER: Command = Command {
+    name: "ft.alter",
+    arity: -5,
+    group: Group::Search,
+    since: "1.0.0",
+    flags: &[Flag::Write, Flag::DenyOom],
+    summary: "Adds fields to an index.",
+    complexity: "O(K), K being the number of fields; documents are indexed again in the background",
+    syntax: "index [SKIPINITIALSCAN] SCHEMA ADD field-name field-type [option ...]",
+    run: alter,
+    ..COMMAND
+};
+
+fn alter(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
+    let mut cursor = Cursor::new(args.from(2));
+    let entry = cx.search().find_mut(args.at(1)).ok_or("Unknown index name")?;
+    let scan = !cursor.take_if("SKIPINITIALSCAN");
+    if !cursor.take_if("SCHEMA") {
+        return Err("ALTER must be followed by SCHEMA".into());
+    }
+    if !cursor.take_if("ADD") {
+        return Err("Unknown action passed to ALTER SCHEMA".into());
+    }
+    if cursor.is_at_end() {
+        return Err("No fields provided".into());
+    }
+    let before = entry.add_fields(&mut cursor)?;
+    let name = entry.definition.name.clone();
+    let mut command: Vec<Vec<u8>> = vec![b"FT.ALTER".to_vec(), name.to_vec()];
+    if !scan {
+        command.push(b"SKIPINITIALSCAN".to_vec());
+    }
+    command.extend([b"SCHEMA".to_vec(), b"ADD".to_vec()]);
+    entry.definition.schema.fields()[before..].iter().for_each(|field| fields::put(field, &mut command));
+    if scan {
+        cx.shared.search.index_again(&name);
+    }
+    let argv: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    cx.definitions_changed(&argv);
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static FT_DROP: Command = Command {
+    name: "ft.drop",
+    arity: -2,
+    group: Group::Search,
+    since: "1.0.0",
+    flags: &[Flag::Write],
+    categories: &[Category::Dangerous],
+    summary: "Drops an index with the keys in it. FT.DROPINDEX has taken its place.",
+    complexity: "O(N), N being the number of keys in the index; O(1) with KEEPDOCS",
+    syntax: "index [KEEPDOCS]",
+    run: |cx, args| drop_index(cx, args, true),
+    ..COMMAND
+};
+
 pub(super) static FT_DROPINDEX: Command = Command {
     name: "ft.dropindex",
     arity: -2,
@@ -57,18 +115,14 @@ pub(super) static FT_DROPINDEX: Command = Command {
     summary: "Drops an index, and the keys in it if asked to.",
     complexity: "O(1), or O(N) with DD where N is the number of keys in the index",
     syntax: "index [DD]",
-    run: dropindex,
+    run: |cx, args| drop_index(cx, args, false),
     ..COMMAND
 };
-
-fn dropindex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    drop_index(cx, args, false)
-}
 
 /// FT.DROPINDEX and FT.DROP. `deletes`: keys go with the index unless the client says otherwise.
 fn drop_index(cx: &mut Context<'_>, args: Args<'_>, deletes: bool) -> CommandResult {
     if args.len() > 3 {
-        return Err(crate::error::CommandError::Arity(cx.command.full_name.clone()));
+        return Err(CommandError::Arity(cx.command.full_name.clone()));
     }
     let name = args.at(1);
     if cx.shared.search.find(name).is_none() {
@@ -88,7 +142,7 @@ fn drop_index(cx: &mut Context<'_>, args: Args<'_>, deletes: bool) -> CommandRes
 
 /// Drops the index, and the keys that are in it if `with_keys` or if it is a temporary one. What a follower's index holds may be
 /// less or more at the moment: it hears of the keys one by one.
-pub(crate) fn drop_with_keys(cx: &mut Context<'_>, name: &[u8], with_keys: bool) {
+fn drop_with_keys(cx: &mut Context<'_>, name: &[u8], with_keys: bool) {
     let Some(entry) = cx.search().drop_index(name) else { return };
     if !cx.mode.applying && (with_keys || entry.definition.temporary_ms.is_some()) {
         let home = cx.keys.selected();
@@ -101,6 +155,14 @@ pub(crate) fn drop_with_keys(cx: &mut Context<'_>, name: &[u8], with_keys: bool)
     let name = entry.definition.name.clone();
     cx.shared.search.discard(entry);
     cx.definitions_changed(&[b"FT.DROPINDEX", &name]);
+}
+
+/// A temporary index that nobody has used for long enough goes, with its keys: one of them each time.
+pub(crate) fn drop_idle(cx: &mut Context<'_>) {
+    let now_ms = cx.now_ms();
+    if let Some(name) = cx.shared.search.idle(now_ms).map(Box::<[u8]>::from) {
+        drop_with_keys(cx, &name, true);
+    }
 }
 
 pub(super) static FT_LIST: Command = Command {
@@ -118,7 +180,7 @@ pub(super) static FT_LIST: Command = Command {
 
 fn list(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if args.len() > 2 {
-        return Err(crate::error::CommandError::Arity(cx.command.full_name.clone()));
+        return Err(CommandError::Arity(cx.command.full_name.clone()));
     }
     let search = &cx.shared.search;
     cx.reply.set(search.len());

@@ -24,7 +24,7 @@ pub(super) static MODULE: Command = Command {
     arity: -2,
     group: Group::Server,
     since: "4.0.0",
-    summary: "Lists modules, of which there are none.",
+    summary: "Lists what other servers have as modules.",
     complexity: "Depends on the subcommand.",
     subcommands: &[&MODULE_HELP, &MODULE_LIST, &MODULE_LOAD, &MODULE_LOADEX, &MODULE_UNLOAD],
     ..COMMAND
@@ -56,19 +56,36 @@ static MODULE_LIST: Command = Command {
     group: Group::Server,
     since: "4.0.0",
     flags: &[Flag::Admin, Flag::NoScript],
-    summary: "Lists the loaded modules: none.",
+    summary: "Lists what is built in here and a module in Redis.",
     tips: &["nondeterministic_output_order"],
-    run: |cx, _| {
-        cx.reply.array(0);
-        Ok(())
-    },
+    run: list,
     ..COMMAND
 };
+
+/// What is built in here and a module in Redis, with the version whose behaviour it has: libraries (redisvl, LangChain) look for
+/// them before they use the commands.
+const BUILT_IN: &[(&str, i64)] = &[("search", 80_200), ("ReJSON", 80_400)];
+
+fn list(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
+    cx.reply.array(BUILT_IN.len());
+    for (name, version) in BUILT_IN {
+        cx.reply.map(4);
+        cx.reply.bulk(b"name");
+        cx.reply.bulk(name.as_bytes());
+        cx.reply.bulk(b"ver");
+        cx.reply.int(*version);
+        cx.reply.bulk(b"path");
+        cx.reply.bulk(b"");
+        cx.reply.bulk(b"args");
+        cx.reply.array(0);
+    }
+    Ok(())
+}
 
 static MODULE_LOAD: Command = Command {
     name: "load",
     arity: -3,
-    summary: "Is refused: there are no modules.",
+    summary: "Is refused: modules cannot be loaded.",
     syntax: "path:string [arg:string ...]",
     ..REFUSED
 };
@@ -77,7 +94,7 @@ static MODULE_LOADEX: Command = Command {
     name: "loadex",
     arity: -3,
     since: "7.0.0",
-    summary: "Is refused: there are no modules.",
+    summary: "Is refused: modules cannot be loaded.",
     syntax: "path:string [CONFIG name:string value:string [CONFIG name:string value:string ...]] [ARGS args:string [args:string ...]]",
     ..REFUSED
 };
@@ -85,7 +102,7 @@ static MODULE_LOADEX: Command = Command {
 static MODULE_UNLOAD: Command = Command {
     name: "unload",
     arity: 3,
-    summary: "Is refused: there are no modules.",
+    summary: "Is refused: modules cannot be loaded.",
     syntax: "name:string",
     run: |_, _| Err("ERR Error unloading module: no such module with that name".into()),
     ..REFUSED

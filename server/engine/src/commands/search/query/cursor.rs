@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 
 /// Cursors of one index. The same limit as RediSearch has.
-const CURSORS_OF_INDEX_MAX: usize = 128;
+pub(crate) const CURSORS_OF_INDEX_MAX: usize = 128;
 /// Bytes of all cursors together.
 const CURSORS_BYTES_MAX: usize = 256 << 20;
 const TOO_LARGE: CommandError = CommandError::new("The rows of cursors take too much memory");
@@ -99,7 +99,6 @@ impl Cursors {
     }
 
     /// How many there are, and how many of them of this index.
-    #[allow(dead_code, reason = "FT.INFO shows it")]
     pub fn count(&self, index: &[u8]) -> (usize, usize) {
         (self.by_id.len(), self.by_id.values().filter(|cursor| *cursor.index == *index).count())
     }

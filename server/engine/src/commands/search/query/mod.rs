@@ -33,7 +33,7 @@ use crate::keyspace::{Db, Keyspace};
 use crate::search::IndexEntry;
 use crate::shared::Shared;
 
-pub(crate) use cursor::Cursors;
+pub(crate) use cursor::{CURSORS_OF_INDEX_MAX, Cursors};
 
 /// Every command of the family.
 pub(in crate::commands) const COMMANDS: &[&Command] = &[
@@ -70,8 +70,8 @@ impl<'w> World<'w> {
             host,
             now_ms: shared.now_ms,
             fail_on_timeout: settings.fail_on_timeout,
-            max_search_results: settings.max_search_results,
-            max_aggregate_results: settings.max_aggregate_results,
+            max_search_results: settings.max_search_results as usize,
+            max_aggregate_results: settings.max_aggregate_results as usize,
         }
     }
 }
@@ -91,10 +91,10 @@ fn said(before: &str, bytes: &[u8], after: &str) -> CommandError {
 fn limits(cx: &Context<'_>) -> options::Limits {
     let settings = &cx.shared.search.settings;
     options::Limits {
-        dialect: usize::from(settings.default_dialect),
+        dialect: settings.default_dialect as usize,
         timeout_ms: settings.timeout_ms,
-        max_search_results: settings.max_search_results as u64,
-        max_aggregate_results: settings.max_aggregate_results as u64,
+        max_search_results: settings.max_search_results,
+        max_aggregate_results: settings.max_aggregate_results,
         cursor_max_idle_ms: settings.cursor_max_idle_ms,
     }
 }
