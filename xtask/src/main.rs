@@ -16,8 +16,19 @@ use steps::{Steps, cargo};
 /// How long verify fuzzes each target. `cargo xtask fuzz` goes on for as long as it is told.
 const VERIFY_FUZZ_SECONDS: &str = "5";
 /// The targets of `tests/src/bin/fuzz.rs`.
-const FUZZ_TARGETS: &[&str] =
-    &["request", "reply", "log", "peer", "json", "jsonpath", "rdb", "restore", "query", "expression"];
+const FUZZ_TARGETS: &[&str] = &[
+    "request",
+    "reply",
+    "log",
+    "peer",
+    "json",
+    "jsonpath",
+    "rdb",
+    "restore",
+    "query",
+    "search",
+    "expression",
+];
 
 /// How many tests of the client libraries run side by side.
 const CLIENTS_AT_ONCE: &str = "4";

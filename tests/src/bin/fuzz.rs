@@ -118,6 +118,12 @@ const TARGETS: &[Target] = &[
         ],
     },
     Target {
+        name: "search",
+        run: cairn_engine::search::fuzzing::fuzz_search,
+        tokens: SEARCH_TOKENS,
+        samples: cairn_engine::search::fuzzing::SAMPLES,
+    },
+    Target {
         name: "expression",
         run: cairn_search::fuzzing::fuzz_expression,
         tokens: EXPRESSION_TOKENS,
@@ -139,6 +145,34 @@ const TARGETS: &[Target] = &[
     },
 ];
 
+const SEARCH_TOKENS: &[&[u8]] = &[
+    b"\nLIMIT\n0\n3",
+    b"\nSORTBY\nn\nDESC",
+    b"\nSORTBY\n2\n@n\nASC",
+    b"\nRETURN\n1\nt",
+    b"\nNOCONTENT",
+    b"\nWITHSCORES",
+    b"\nWITHSORTKEYS",
+    b"\nDIALECT\n3",
+    b"\nPARAMS\n2\na\nb",
+    b"\nHIGHLIGHT",
+    b"\nSUMMARIZE\nFRAGS\n1",
+    b"\nINFIELDS\n1\nt",
+    b"\nGROUPBY\n1\n@tag",
+    b"\nREDUCE\nSUM\n1\n@n",
+    b"\nAPPLY\n@n * 2\nAS\nx",
+    b"\nFILTER\n@n > 1",
+    b"\nLOAD\n1\n@t",
+    b"\nLOAD\n*",
+    b"\nWITHCURSOR",
+    b"\nSCORER\nTFIDF",
+    b"\nSCORER\nBM25STD.NORM",
+    b"\nADDSCORES",
+    b"\nFORMAT\nEXPAND",
+    b"\nVERBATIM",
+    b"\n-1",
+    b"\n",
+];
 const QUERY_TOKENS: &[&[u8]] = &[
     b"@a:",
     b"@t:{",

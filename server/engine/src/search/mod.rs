@@ -23,6 +23,9 @@ pub mod state;
 #[cfg(test)]
 mod tests;
 
+#[cfg(all(feature = "fuzzing", any(test, feature = "testing")))]
+pub use crate::commands::search::query::fuzzing;
+
 use std::collections::BTreeMap;
 
 use cairn_search::index::Index;

@@ -13,11 +13,6 @@ use roaring::RoaringBitmap;
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-/// Words that a pattern may stand for.
-pub const EXPANSIONS_MAX: usize = 200;
-/// Letters that a prefix, suffix or infix has at least.
-const AFFIX_LEN_MIN: usize = 2;
-
 pub struct Builder<'q, 'a> {
     query: &'q Query,
     cx: &'q Context<'a>,
@@ -102,7 +97,7 @@ impl<'q, 'a> Builder<'q, 'a> {
     }
 
     fn affix(&self, pattern: Pattern, text: &[u8], node: &Node) -> Reader<'a> {
-        if text.len() < AFFIX_LEN_MIN {
+        if text.len() < self.query.affix_len_min {
             return Reader::empty();
         }
         self.pattern(&pattern, node)
@@ -115,7 +110,7 @@ impl<'q, 'a> Builder<'q, 'a> {
                 return ControlFlow::Break(());
             }
             if matches {
-                if children.len() == EXPANSIONS_MAX {
+                if children.len() >= self.query.expansions_max {
                     self.truncated.set(true);
                     return ControlFlow::Break(());
                 }
@@ -188,6 +183,7 @@ impl<'q, 'a> Builder<'q, 'a> {
             let kind = ReaderKind::Tag { docs: Set::Borrowed(docs.iter()), idf };
             Reader::new(kind, docs.len() as usize).weighing(weight)
         };
+        let shortest = self.query.affix_len_min;
         let of_pattern = |pattern: Pattern, len: usize, min: usize| {
             let mut children = Vec::new();
             if len >= min {
@@ -196,7 +192,7 @@ impl<'q, 'a> Builder<'q, 'a> {
                         return ControlFlow::Break(());
                     }
                     if matches {
-                        if children.len() == EXPANSIONS_MAX {
+                        if children.len() >= self.query.expansions_max {
                             self.truncated.set(true);
                             return ControlFlow::Break(());
                         }
@@ -208,9 +204,9 @@ impl<'q, 'a> Builder<'q, 'a> {
             first_of(children, weight)
         };
         let of_value = |node: &Node| match &node.kind {
-            Kind::Prefix(text) => of_pattern(Pattern::Prefix(kept(text)), text.len(), AFFIX_LEN_MIN),
-            Kind::Suffix(text) => of_pattern(Pattern::Suffix(kept(text)), text.len(), AFFIX_LEN_MIN),
-            Kind::Infix(text) => of_pattern(Pattern::Infix(kept(text)), text.len(), AFFIX_LEN_MIN),
+            Kind::Prefix(text) => of_pattern(Pattern::Prefix(kept(text)), text.len(), shortest),
+            Kind::Suffix(text) => of_pattern(Pattern::Suffix(kept(text)), text.len(), shortest),
+            Kind::Infix(text) => of_pattern(Pattern::Infix(kept(text)), text.len(), shortest),
             Kind::Wildcard(text) => of_pattern(Pattern::Wildcard(kept(text)), text.len(), 0),
             _ => tags.get(&kept(&tag_of(node))).map_or_else(Reader::empty, |docs| of_docs(docs, weight)),
         };

@@ -4,7 +4,6 @@ mod build;
 mod reader;
 mod score;
 
-pub use build::EXPANSIONS_MAX;
 pub use score::{Scorer, TANH_FACTOR};
 
 use crate::index::Index;
@@ -65,7 +64,7 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// The caller wanted it to stop: there may be more.
     pub stopped: bool,
-    /// A pattern stood for more words than [`EXPANSIONS_MAX`].
+    /// A pattern stood for more words than [`crate::query::ParseOptions::expansions_max`].
     pub truncated: bool,
 }
 

@@ -50,7 +50,8 @@ impl Parser<'_> {
                     T::BracketOpen => self.range(field, &token),
                     _ => {
                         let node = self.in_fields()?;
-                        if let Some(field) = field {
+                        // Dialect 1 asks of fields without text what nothing answers.
+                        if let Some(field) = field.filter(|_| !self.dialect_1()) {
                             self.expect_kind(field, is_text, "TEXT", &token)?;
                         }
                         let mask = field.map_or(0, |field| self.schema.mask_of(field));
@@ -73,7 +74,9 @@ impl Parser<'_> {
         let mut mask: FieldMask = 0;
         let mut add = |parser: &Self, field: Option<usize>, token: &Token| {
             let Some(field) = field else { return Ok(()) };
-            parser.expect_kind(field, is_text, "TEXT", token)?;
+            if !parser.dialect_1() {
+                parser.expect_kind(field, is_text, "TEXT", token)?;
+            }
             mask |= parser.schema.mask_of(field);
             Ok(())
         };

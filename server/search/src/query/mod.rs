@@ -20,6 +20,10 @@ use std::collections::BTreeMap;
 /// Bytes of a query, at most.
 pub const QUERY_LEN_MAX: usize = 1 << 20;
 
+/// MINPREFIX and MAXEXPANSIONS where nothing else is said: as in RediSearch.
+pub const AFFIX_LEN_MIN: usize = 2;
+pub const EXPANSIONS_MAX: usize = 200;
+
 /// How a query is read.
 #[derive(Debug, Clone)]
 pub struct ParseOptions<'a> {
@@ -42,6 +46,10 @@ pub struct ParseOptions<'a> {
     pub in_order: bool,
     /// FILTER and GEOFILTER.
     pub filters: Vec<Filter>,
+    /// Letters that a prefix, suffix or infix has at least, or it finds nothing.
+    pub affix_len_min: usize,
+    /// Words that a pattern may stand for; more are not looked at.
+    pub expansions_max: usize,
 }
 
 /// A condition beside the query.
@@ -64,6 +72,8 @@ impl Default for ParseOptions<'_> {
             slop: None,
             in_order: false,
             filters: Vec::new(),
+            affix_len_min: AFFIX_LEN_MIN,
+            expansions_max: EXPANSIONS_MAX,
         }
     }
 }
@@ -75,6 +85,8 @@ pub struct Query {
     pub(crate) fields: FieldMask,
     pub(crate) slop: Option<u32>,
     pub(crate) in_order: bool,
+    pub(crate) affix_len_min: usize,
+    pub(crate) expansions_max: usize,
 }
 
 impl Query {
@@ -94,7 +106,8 @@ impl Query {
             expand::expand(&mut root, schema, &index.synonyms, language);
         }
         let fields = options.in_fields.unwrap_or(FieldMask::MAX);
-        Ok(Self { root, fields, slop: options.slop, in_order: options.in_order })
+        let ParseOptions { slop, in_order, affix_len_min, expansions_max, .. } = *options;
+        Ok(Self { root, fields, slop, in_order, affix_len_min, expansions_max })
     }
 
     /// The tree as FT.EXPLAIN shows it.

@@ -133,7 +133,7 @@ impl<'a> Parser<'a> {
         if self.token.kind == T::End { Ok(root) } else { self.syntax_error() }
     }
 
-    /// `*`, maybe in parentheses: only as the whole of a query.
+    /// `*`, maybe in parentheses but for dialect 1: only as the whole of a query.
     fn star(&mut self) -> Result<Option<Node>, QueryError> {
         let mut ahead = self.lexer.clone();
         let mut kind = self.token.kind;
@@ -142,7 +142,7 @@ impl<'a> Parser<'a> {
             parentheses += 1;
             kind = ahead.next().kind;
         }
-        if kind != T::Star {
+        if kind != T::Star || (parentheses > 0 && self.dialect_1()) {
             return Ok(None);
         }
         for _ in 0..=parentheses {

@@ -13,7 +13,7 @@ use cairn_search::schema::FieldKind;
 
 use super::document::{Document, Found, Place, Show, first_operand, is_fresh};
 use super::options::{Arrange, Kind, Plan, Reduce, Request, named};
-use super::parsed::{Deadline, Parsed, TIMED_OUT, error};
+use super::parsed::{Deadline, Parsed, Scoring, TIMED_OUT, error};
 use super::reply::{Results, Warnings};
 use super::{World, cursor, limits, look_up, said};
 use crate::args::Args;
@@ -125,7 +125,7 @@ impl Rows {
 impl<'w> Prepared<'w> {
     pub fn new(world: World<'w>, request: &'w Request<'w>, resp: Resp) -> CommandResult<Self> {
         super::search::check_format(request, world.entry.definition.source, resp)?;
-        let parsed = Parsed::new(world.entry, request)?;
+        let parsed = Parsed::new(world, request)?;
         let deadline = Deadline::after(world.host, request.timeout_ms);
         let mut builder = Builder {
             world,
@@ -203,11 +203,12 @@ impl<'w> Prepared<'w> {
         let deadline = self.deadline;
         let mut goes_on = || !deadline.is_over(host);
         let source = entry.definition.source;
-        let scorer = self.request.add_scores.then_some(self.parsed.scorer.scorer);
+        let Scoring { scorer, zero, .. } = self.parsed.scorer;
+        let scorer = (self.request.add_scores && !zero).then_some(scorer);
         let mut run = self.pipeline.run(seed);
         let (mut total, mut first_total, mut bytes) = (0, None, 0);
         let (mut failure, mut next, mut late) = (None, None, false);
-        let max = self.world.max_aggregate_results.min(wanted.unwrap_or(usize::MAX));
+        let max = self.world.max_aggregate_results().min(wanted.unwrap_or(usize::MAX));
         let all = entry.index.visit_from(first, &self.parsed.query, scorer, &mut goes_on, |hit| {
             if total % CLOCK_EVERY == CLOCK_EVERY - 1 && deadline.is_over(host) {
                 late = true;
@@ -245,13 +246,13 @@ impl<'w> Prepared<'w> {
             return Err(failure);
         }
         let timed_out = late || !all;
-        if timed_out && self.world.fail_on_timeout {
+        if timed_out && self.world.settings.fail_on_timeout {
             return Err(TIMED_OUT.into());
         }
         let (mut rows, groups) = run.finish_counted().map_err(error)?;
         let seen = total;
         let total = groups.unwrap_or(seen);
-        rows.truncate(self.world.max_aggregate_results);
+        rows.truncate(self.world.max_aggregate_results());
         let counts_all = self.gathers || self.request.count_only;
         let first_total = if counts_all { total } else { first_total.unwrap_or(total) };
         let warnings = Warnings { timed_out, truncated: false };
@@ -499,7 +500,7 @@ impl<'w> Builder<'w> {
         if self.request.count_only {
             return Ok(());
         }
-        let max = self.world.max_aggregate_results;
+        let max = self.world.max_aggregate_results();
         let (offset, count) = (arrange.offset as usize, (arrange.count as usize).min(max));
         let cut = arrange.limited || count > 0;
         let step = match arrange.keys.is_empty() {

@@ -53,6 +53,6 @@ fn explained(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult<String> {
     look_up(cx, args.at(1), request.dialect)?;
     let Context { shared, keys, host, .. } = cx;
     let world = World::new(shared, keys, &**host, args.at(1));
-    let parsed = Parsed::new(world.entry, &request)?;
+    let parsed = Parsed::new(world, &request)?;
     Ok(parsed.query.explain(&world.entry.index))
 }

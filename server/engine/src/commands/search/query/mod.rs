@@ -8,6 +8,7 @@
 //! | `search`, `aggregate`, `cursor` | the answers |
 //! | `explain`, `profile` | how an answer comes about |
 //! | `words` | FT.TAGVALS, FT.SPELLCHECK |
+//! | `get` | FT.GET, FT.MGET |
 //!
 //! An index says which documents are found; what is shown of them is read from their keys, so that nothing is shown that is
 //! not there any more. No question takes longer than its time-out: the executor serves nobody else meanwhile.
@@ -16,6 +17,9 @@ mod aggregate;
 mod cursor;
 mod document;
 mod explain;
+#[cfg(all(feature = "fuzzing", any(test, feature = "testing")))]
+pub mod fuzzing;
+mod get;
 mod options;
 mod parsed;
 mod profile;
@@ -31,6 +35,7 @@ use crate::error::{CommandError, CommandResult, printed};
 use crate::host::Host;
 use crate::keyspace::{Db, Keyspace};
 use crate::search::IndexEntry;
+use crate::search::settings::Settings;
 use crate::shared::Shared;
 
 pub(crate) use cursor::{CURSORS_OF_INDEX_MAX, Cursors};
@@ -41,6 +46,8 @@ pub(in crate::commands) const COMMANDS: &[&Command] = &[
     &cursor::FT_CURSOR,
     &explain::FT_EXPLAIN,
     &explain::FT_EXPLAINCLI,
+    &get::FT_GET,
+    &get::FT_MGET,
     &profile::FT_PROFILE,
     &search::FT_SEARCH,
     &words::FT_SPELLCHECK,
@@ -55,24 +62,27 @@ struct World<'w> {
     db: &'w Db,
     host: &'w dyn Host,
     now_ms: i64,
-    fail_on_timeout: bool,
-    max_search_results: usize,
-    max_aggregate_results: usize,
+    settings: &'w Settings,
 }
 
 impl<'w> World<'w> {
     /// After [`look_up`] has found the index.
     fn new(shared: &'w Shared, keys: &'w Keyspace, host: &'w dyn Host, index: &[u8]) -> Self {
-        let settings = &shared.search.settings;
         Self {
             entry: shared.search.find(index).expect("the index has been looked up"),
             db: &keys.dbs()[0],
             host,
             now_ms: shared.now_ms,
-            fail_on_timeout: settings.fail_on_timeout,
-            max_search_results: settings.max_search_results as usize,
-            max_aggregate_results: settings.max_aggregate_results as usize,
+            settings: &shared.search.settings,
         }
+    }
+
+    fn max_search_results(&self) -> usize {
+        self.settings.max_search_results as usize
+    }
+
+    fn max_aggregate_results(&self) -> usize {
+        self.settings.max_aggregate_results as usize
     }
 }
 

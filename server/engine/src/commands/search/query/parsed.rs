@@ -7,10 +7,9 @@ use cairn_search::schema::{FieldKind, FieldMask, Schema};
 use cairn_search::text::Language;
 
 use super::options::Request;
-use super::said;
+use super::{World, said};
 use crate::error::{CommandError, CommandResult};
 use crate::host::Host;
-use crate::search::IndexEntry;
 
 /// How long a query may run that is told to take its time: the executor serves nobody else meanwhile.
 const TIMEOUT_MAX_MS: u64 = 60_000;
@@ -48,14 +47,19 @@ pub(super) struct Scoring {
     pub scorer: Scorer,
     /// Scores are divided by the greatest.
     pub normalised: bool,
+    /// HAMMING compares payloads, which no document has: all scores are 0.
+    pub zero: bool,
 }
 
 impl Scoring {
     fn parse(request: &Request<'_>) -> CommandResult<Self> {
-        let plain = |scorer| Ok(Self { scorer, normalised: false });
+        let plain = |scorer| Ok(Self { scorer, normalised: false, zero: false });
         let Some(name) = request.scorer else { return plain(Scorer::default()) };
         if name == b"BM25STD.NORM" {
-            return Ok(Self { scorer: Scorer::Bm25Std, normalised: true });
+            return Ok(Self { scorer: Scorer::Bm25Std, normalised: true, zero: false });
+        }
+        if name == b"HAMMING" {
+            return Ok(Self { scorer: Scorer::DocScore, normalised: false, zero: true });
         }
         // Names are looked up as they are.
         match Scorer::parse(name) {
@@ -69,7 +73,8 @@ impl Scoring {
 }
 
 impl Parsed {
-    pub fn new(entry: &IndexEntry, request: &Request<'_>) -> CommandResult<Self> {
+    pub fn new(world: World<'_>, request: &Request<'_>) -> CommandResult<Self> {
+        let World { entry, settings, .. } = world;
         let schema = entry.index.schema();
         let language = match request.language {
             Some(name) => Some(Language::parse(name).ok_or("No such language")?),
@@ -98,6 +103,8 @@ impl Parsed {
             slop: request.slop.and_then(|slop| u32::try_from(slop).ok()),
             in_order: request.in_order,
             filters,
+            affix_len_min: settings.min_prefix as usize,
+            expansions_max: settings.max_expansions as usize,
         };
         let query = Query::parse(request.query, &entry.index, &options).map_err(error)?;
         let mut distances = Vec::new();

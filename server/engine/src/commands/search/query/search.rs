@@ -11,7 +11,7 @@ use cairn_search::schema::FieldKind;
 
 use super::document::{Document, Found, Place, Show, is_fresh, kept};
 use super::options::{Kind, Mark, Named, Plan, Request};
-use super::parsed::{Deadline, Parsed, TIMED_OUT};
+use super::parsed::{Deadline, Parsed, Scoring, TIMED_OUT};
 use super::reply::{Results, Warnings};
 use super::{World, limits, look_up, said};
 use crate::args::Args;
@@ -115,7 +115,7 @@ impl<'w> Answer<'w> {
         let source = world.entry.definition.source;
         check_format(request, source, resp)?;
         check_marks(request, world)?;
-        let parsed = Parsed::new(world.entry, request)?;
+        let parsed = Parsed::new(world, request)?;
         let deadline = Deadline::after(world.host, request.timeout_ms);
         let show = Show::of(request.dialect, request.expand);
         let order = Order::of(world, request, &parsed)?;
@@ -137,7 +137,7 @@ impl<'w> Answer<'w> {
             answer.fields = answer.outputs();
         }
         answer.run();
-        if answer.warnings.timed_out && world.fail_on_timeout {
+        if answer.warnings.timed_out && world.settings.fail_on_timeout {
             return Err(TIMED_OUT.into());
         }
         Ok(answer)
@@ -153,7 +153,7 @@ impl<'w> Answer<'w> {
             _ => None,
         });
         let (offset, count) = arrange.map_or((0, LIMIT_DEFAULT), |a| (a.offset as usize, a.count as usize));
-        let end = offset.saturating_add(count).min(self.world.max_search_results);
+        let end = offset.saturating_add(count).min(self.world.max_search_results());
         (offset, end.saturating_sub(offset))
     }
 
@@ -163,8 +163,9 @@ impl<'w> Answer<'w> {
         let (offset, limit) = self.window();
         let index = &world.entry.index;
         let Parsed { query, scorer, .. } = &self.parsed;
-        let with_scores = self.request.with_scores;
+        let with_scores = self.request.with_scores && !scorer.zero;
         let sort = match &self.order {
+            Order::Score if scorer.zero => Sort::Id,
             Order::Score => Sort::Score,
             Order::Distance { name, descending } => {
                 Sort::Distance { name: name.to_vec(), descending: *descending }
@@ -220,7 +221,8 @@ impl<'w> Answer<'w> {
             (None, None) => directed(x.doc.cmp(&y.doc)),
             (a, b) => b.is_some().cmp(&a.is_some()),
         };
-        let scorer = self.request.with_scores.then_some(self.parsed.scorer.scorer);
+        let Scoring { scorer, zero, .. } = self.parsed.scorer;
+        let scorer = (self.request.with_scores && !zero).then_some(scorer);
         let mut rows: Vec<(Option<Operand>, Hit)> = Vec::new();
         let mut total = 0_usize;
         let all = index.visit(&self.parsed.query, scorer, &mut goes_on, |hit| {
@@ -306,7 +308,7 @@ impl<'w> Answer<'w> {
         for (nth, hit) in self.hits.iter().enumerate() {
             if nth % CLOCK_EVERY == CLOCK_EVERY - 1 && self.deadline.is_over(self.world.host) {
                 warnings.timed_out = true;
-                if self.world.fail_on_timeout {
+                if self.world.settings.fail_on_timeout {
                     return Err(TIMED_OUT.into());
                 }
                 break;

@@ -1,1 +1,111 @@
-//! What replies cannot show.
+//! What golden scripts cannot show: time that runs out, and limits.
+
+use cairn_proto::Resp;
+
+use super::cursor::CURSORS_OF_INDEX_MAX;
+use crate::client::Slot;
+use crate::testing::TestEngine;
+
+/// More than an index goes through between two looks at the clock.
+const DOCS: usize = 3000;
+
+fn products(count: usize) -> (TestEngine, Slot) {
+    let mut engine = TestEngine::new();
+    let client = engine.connect(Resp::V3);
+    engine.run(client, "FT.CREATE idx PREFIX 1 p: SCHEMA t TEXT n NUMERIC SORTABLE plain NUMERIC");
+    for n in 0..count {
+        engine.run(client, &format!("HSET p:{n} t word n {n} plain {n}"));
+    }
+    (engine, client)
+}
+
+fn total(reply: &str) -> usize {
+    let behind = reply.split("total_results\r\n:").nth(1).expect("the reply has a total");
+    behind.split('\r').next().and_then(|text| text.parse().ok()).expect("the total is a number")
+}
+
+const QUESTIONS: &[&str] = &[
+    "FT.SEARCH idx word NOCONTENT",
+    "FT.SEARCH idx * SORTBY n LIMIT 0 5",
+    "FT.SEARCH idx * SORTBY plain LIMIT 0 5",
+    "FT.AGGREGATE idx * LOAD 1 @t LIMIT 0 5000",
+    "FT.AGGREGATE idx word LOAD * LIMIT 0 5000",
+];
+
+#[test]
+fn a_question_that_takes_too_long_is_answered_with_what_was_found_by_then_and_a_warning() {
+    let (mut engine, client) = products(DOCS);
+    for question in QUESTIONS {
+        engine.host.leap_us = 0;
+        let reply = engine.run(client, question);
+        assert!(reply.ends_with("warning\r\n*0\r\n"), "{question}: {reply}");
+        assert_eq!(total(&reply), DOCS, "{question}");
+        engine.host.leap_us = 300_000;
+        let reply = engine.run(client, question);
+        assert!(reply.ends_with("warning\r\n*1\r\n+Timeout limit was reached\r\n"), "{question}: {reply}");
+        assert!(total(&reply) < DOCS, "{question}");
+    }
+}
+
+#[test]
+fn by_the_other_policy_a_question_that_takes_too_long_is_an_error() {
+    let (mut engine, client) = products(DOCS);
+    engine.engine.shared.search.settings.fail_on_timeout = true;
+    engine.host.leap_us = 300_000;
+    for question in QUESTIONS {
+        assert_eq!(engine.run(client, question), "-Timeout limit was reached\r\n", "{question}");
+    }
+}
+
+#[test]
+fn a_question_may_take_the_time_that_it_asks_for() {
+    let (mut engine, client) = products(DOCS);
+    engine.host.leap_us = 100_000;
+    let reply = engine.run(client, "FT.SEARCH idx word NOCONTENT TIMEOUT 50000");
+    assert_eq!(total(&reply), DOCS);
+    let reply = engine.run(client, "FT.SEARCH idx word NOCONTENT TIMEOUT 1");
+    assert!(total(&reply) < DOCS);
+}
+
+#[test]
+fn a_cursor_goes_on_behind_what_time_allowed() {
+    let (mut engine, client) = products(DOCS);
+    let mut seen = 0;
+    let mut reply = engine.run(client, "FT.AGGREGATE idx * LOAD 1 @n WITHCURSOR COUNT 1000");
+    for _ in 0..DOCS {
+        seen += reply.matches("extra_attributes").count();
+        let id = reply.trim_end().rsplit(':').next().expect("the id is the last integer").to_owned();
+        if id == "0" {
+            break;
+        }
+        engine.host.leap_us = 200_000;
+        reply = engine.run(client, &format!("FT.CURSOR READ idx {id}"));
+    }
+    assert_eq!(seen, DOCS);
+}
+
+#[test]
+fn an_index_has_so_many_cursors_and_those_that_nobody_reads_make_room() {
+    let (mut engine, client) = products(3);
+    for _ in 0..CURSORS_OF_INDEX_MAX {
+        engine.run(client, "FT.AGGREGATE idx * LOAD 1 @n WITHCURSOR COUNT 1 MAXIDLE 1000");
+    }
+    let refused = engine.run(client, "FT.AGGREGATE idx * LOAD 1 @n WITHCURSOR COUNT 1");
+    assert_eq!(refused, "-INDEX_CURSOR_LIMIT of 128 has been reached for an index\r\n");
+    engine.now_ms += 1001;
+    let reply = engine.run(client, "FT.AGGREGATE idx * LOAD 1 @n WITHCURSOR COUNT 1");
+    assert!(reply.starts_with("*2\r\n"), "{reply}");
+    assert_eq!(engine.engine.shared.search.cursors.count(b"idx"), (1, 1));
+}
+
+#[test]
+fn what_has_expired_is_not_shown_though_nobody_has_removed_it() {
+    let (mut engine, client) = products(2);
+    engine.run(client, "PEXPIRE p:0 100");
+    engine.run(client, "HPEXPIRE p:1 100 FIELDS 1 n");
+    engine.now_ms += 101;
+    let reply = engine.run(client, "FT.SEARCH idx word");
+    assert!(!reply.contains("p:0") && reply.contains("p:1") && !reply.contains("\r\nn\r\n"), "{reply}");
+    let reply = engine.run(client, "FT.AGGREGATE idx word LOAD 2 @__key @plain");
+    assert!(!reply.contains("p:0") && reply.contains("p:1"), "{reply}");
+}

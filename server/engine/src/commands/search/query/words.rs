@@ -75,7 +75,7 @@ fn spell_check(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     look_up(cx, args.at(1), asked.dialect)?;
     let timeout_ms = cx.shared.search.settings.timeout_ms;
     let Context { shared, keys, reply, host, .. } = cx;
-    let World { entry, host, fail_on_timeout, .. } = World::new(shared, keys, &**host, args.at(1));
+    let World { entry, host, settings, .. } = World::new(shared, keys, &**host, args.at(1));
     let deadline = Deadline::after(host, timeout_ms);
     let dictionaries = |names: &[&[u8]]| -> CommandResult<Vec<&Dictionary>> {
         let of = |name: &&[u8]| {
@@ -98,7 +98,7 @@ fn spell_check(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         !late
     };
     let checked = spellcheck(&entry.index, args.at(2), &parse, &options, &mut goes_on).map_err(error)?;
-    if late && fail_on_timeout {
+    if late && settings.fail_on_timeout {
         return Err(TIMED_OUT.into());
     }
     let docs = entry.index.len() as i64;
