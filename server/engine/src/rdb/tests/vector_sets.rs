@@ -1,5 +1,7 @@
 //! Vector sets: what a Redis writes, put together by hand as `VectorSetRdbSave` and `hnsw_serialize_node` do, and what is wrong with it.
 
+use proptest::prelude::*;
+
 use super::super::format::{VECTOR_SET_MODULE_ID, VERSION, module_id};
 use super::super::save::with_footer;
 use super::super::writer::Writer;
@@ -134,5 +136,53 @@ fn what_is_no_vector_set_is_refused() {
         ("an unknown projection", Payload { flags: 1, nodes: two, ..PLAIN }.load()),
     ] {
         assert!(result.is_err(), "{what}");
+    }
+}
+
+/// What our own look like: a set of bytes with attributes, one of bits with a projection, suggestions.
+const DUMPED: [&[u8]; 3] = [
+    b"\x07\x81\xbd\xe7-\xa2\xbb\x1e\xb4\x00\x02\x02\x02\x02\x02P\x01\x02\x02\x05\x01a\x05\x02{}\x05\x02\x7f\x00\x02\x06\x02\x01\x02\x00\x02\x01\x02 \x02\x02\x02\x81?\x80\x00\x00?\x80\x00\x00\x05\x01b\x05\x00\x05\x02\x00\x7f\x02\x06\x02\x02\x02\x00\x02\x01\x02 \x02\x01\x02\x81?\x80\x00\x00?\x80\x00\x00\x00",
+    b"\x07\x81\xbd\xe7-\xa2\xbb\x1e\xb4\x00\x02\x01\x02\x01\x02P\x02\x02\x01\x02\x02\x05\x08\xf3\x045?\xf3\x045?\x05\x01a\x05\x08\x01\x00\x00\x00\x00\x00\x00\x00\x02\x05\x02\x01\x02\x00\x02\x00\x02 \x02\x80?5\x04\xf3\x00",
+    b"\x07\x81\xb6\xb8\x9e\xb7*^\xd0\x01\x02\x01\x05\x03ab\x00\x04\x00\x00\x00\x00\x00\x00\xf0?\x05\x02p\x00\x00",
+];
+
+/// What loads, whatever it is, is dumped and loaded again as the same.
+fn survives(payload: Vec<u8>) {
+    let config = Config::default();
+    let Ok(value) = load_value(&with_footer(payload, VERSION), &options(&config)) else { return };
+    let again = load_value(&dump_value(&value), &options(&config)).expect("our own payload");
+    assert_eq!(crate::digest::value(&again, None), crate::digest::value(&value, None));
+}
+
+#[test]
+fn any_byte_of_a_payload_may_be_another() {
+    let config = Config::default();
+    for payload in DUMPED {
+        load_value(&with_footer(payload.to_vec(), VERSION), &options(&config)).expect("a good one");
+        for at in 0..payload.len() {
+            survives(payload[..at].to_vec());
+            for byte in 0..=255 {
+                let mut damaged = payload.to_vec();
+                damaged[at] = byte;
+                survives(damaged);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_bytes_of_a_payload_may_be_others(
+        which in 0usize..3,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut damaged = DUMPED[which].to_vec();
+        for (at, byte) in changes {
+            let at = at.index(damaged.len());
+            damaged[at] = byte;
+        }
+        survives(damaged);
     }
 }
