@@ -235,7 +235,7 @@ impl VectorSet {
             element.name.heap_size() + element.attributes.heap_size()
         };
         let owned: usize = (0..looked_at as u32).map(owned).sum();
-        let owned = if looked_at == 0 { 0 } else { owned * self.len() / looked_at };
+        let owned = (owned * self.len()).checked_div(looked_at).unwrap_or(0);
         size_of::<Self>() + self.slots.memory() + self.elements.memory() + self.names.heap_size() + owned
     }
 }
