@@ -122,6 +122,7 @@ pub fn prepare(
         cluster,
     });
     executor.follow_oom_score();
+    executor.follow_as_configured();
     announce(&config);
     Ok(executor)
 }

@@ -101,6 +101,11 @@ impl SnapshotDir {
         self.create_as(name, format!("{name}.received{TEMPORARY_SUFFIX}"))
     }
 
+    /// Begins a file that is not in the way of others with the same name, unless they have the same `tag`.
+    pub fn create_apart(&self, name: &str, tag: &str) -> io::Result<SnapshotWriter> {
+        self.create_as(name, format!("{name}.{tag}{TEMPORARY_SUFFIX}"))
+    }
+
     fn create_as(&self, name: &str, temporary: String) -> io::Result<SnapshotWriter> {
         let temporary = self.dir.join(temporary);
         Ok(SnapshotWriter {
@@ -179,13 +184,18 @@ impl SnapshotWriter {
 
     /// Makes the file last under its name; returns its length.
     pub fn commit(mut self) -> io::Result<u64> {
-        self.write_out()?;
         self.sync()?;
         self.disk.rename(&self.temporary, &self.path)?;
         self.committed = true;
         // Sync the directory, or a crash brings the old file back, when the log before the new one may be gone.
         self.disk.sync_dir(&self.dir)?;
         Ok(self.written)
+    }
+
+    /// Makes what has been written so far last, but not under its name.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.write_out()?;
+        self.sync_written()
     }
 
     fn write_out(&mut self) -> io::Result<()> {
@@ -199,10 +209,10 @@ impl SnapshotWriter {
             self.file.start_writing_back(self.written_back, self.written - self.written_back);
             self.written_back = self.written;
         }
-        if self.written - self.synced >= SYNC_EVERY { self.sync() } else { Ok(()) }
+        if self.written - self.synced >= SYNC_EVERY { self.sync_written() } else { Ok(()) }
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync_written(&mut self) -> io::Result<()> {
         let synced = self.sound()?.sync_data();
         // After a failed sync, another one that succeeds proves nothing.
         self.failed |= synced.is_err();

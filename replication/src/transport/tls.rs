@@ -9,13 +9,13 @@ use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::client::verify_server_cert_signed_by_trust_anchor;
+use tokio_rustls::rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
 use tokio_rustls::rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use tokio_rustls::rustls::{
-    ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, ServerConfig, SignatureScheme,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -73,12 +73,7 @@ impl Tls {
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), key.clone_key())?;
-        let verifier = SignedByAuthority { roots, algorithms: algorithms(&provider) };
-        let client = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_auth_cert(chain, key)?;
+        let client = client_builder(provider, roots)?.with_client_auth_cert(chain, key)?;
         let acceptor = TlsAcceptor::from(Arc::new(server));
         let connector = TlsConnector::from(Arc::new(client));
         Ok(Tls { ends: Arc::new(RwLock::new(Ends { acceptor, connector })) })
@@ -101,6 +96,30 @@ impl Tls {
         let acceptor = read(&self.ends).acceptor.clone();
         Ok(Box::new(acceptor.accept(stream).await?))
     }
+}
+
+/// For a connection to a server whose certificate is signed by one of `roots`, whatever name is in it. `own`: what this end
+/// shows, if it is asked for it.
+pub fn client(
+    roots: RootCertStore,
+    own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, Error> {
+    let builder = client_builder(Arc::new(ring::default_provider()), Arc::new(roots))?;
+    match own {
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key),
+        None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+fn client_builder(
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
+    let verifier = SignedByAuthority { roots, algorithms: algorithms(&provider) };
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier)))
 }
 
 fn read(ends: &RwLock<Ends>) -> RwLockReadGuard<'_, Ends> {

@@ -105,7 +105,8 @@ impl Busy<'_> {
     pub fn serves(&mut self, slot: Slot) -> bool {
         self.shared.client(slot).is_some_and(|client| {
             let state = &client.state;
-            client.reply.out.is_empty() && state.blocked.is_none() && !state.closing()
+            // What the primary says is for when the script is over.
+            client.reply.out.is_empty() && state.blocked.is_none() && !state.closing() && !state.primary
         })
     }
 

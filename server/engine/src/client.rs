@@ -93,6 +93,8 @@ pub struct ClientState {
     pub written_offset: u64,
     /// What it has said of itself as a replica of Redis's kind.
     pub replica: Option<Box<Replica>>,
+    /// It is the server that this one follows: what it says is executed as it is, and not answered.
+    pub primary: bool,
 }
 
 /// A client that is a replica of Redis's kind, or is about to become one.
@@ -118,6 +120,8 @@ pub struct Replica {
     /// So many bytes of the stream it has, as it says itself, and when it last said so.
     pub acknowledged: u64,
     pub acknowledged_at_ms: i64,
+    /// So many bytes it has on its disk, if it says so.
+    pub synced: u64,
     /// Bytes of the stream that the host keeps for it, beside its output.
     pub waiting_bytes: usize,
 }
@@ -151,6 +155,8 @@ pub enum ClientClass {
     PubSub,
     /// Is fed the stream of effects.
     Replica,
+    /// Is followed.
+    Primary,
 }
 
 /// Output from `from` on (an offset of the reply stream) may leave once `seq` is released.
@@ -168,6 +174,8 @@ pub struct Transaction {
     pub broken: bool,
     /// What the queued commands are, taken together.
     pub flags: Flags,
+    /// One of them must not be answered from stale data.
+    pub wants_fresh: bool,
     /// Bytes of the queued arguments.
     pub memory: usize,
 }
@@ -370,12 +378,15 @@ impl ClientState {
             written_seq: 0,
             written_offset: 0,
             replica: None,
+            primary: false,
         }
     }
 
     /// Which limits it is under.
     pub fn class(&self) -> ClientClass {
-        if self.is_fed() {
+        if self.primary {
+            ClientClass::Primary
+        } else if self.is_fed() {
             ClientClass::Replica
         } else if self.subscriptions.any() || self.listens_elsewhere {
             ClientClass::PubSub

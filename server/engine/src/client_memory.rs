@@ -59,7 +59,7 @@ fn limit(config: &Config) -> u64 {
 
 impl ClientMemory {
     fn put(&mut self, client: &mut ClientState, bytes: usize) {
-        if client.is_fed() {
+        if client.is_fed() || client.primary {
             // It has a limit of its own, and is not what the others are to pay for.
             return self.remove(client);
         }

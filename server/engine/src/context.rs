@@ -181,9 +181,15 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Is the running command what another server has executed: an effect, or from the primary that this server follows? It is
+    /// not for this one to have limits, a clock or an opinion of its own then.
+    pub fn obeys(&self) -> bool {
+        self.mode.applying || self.client.primary
+    }
+
     /// May the running command wait? Not inside MULTI, a script or while an effect is applied.
     pub fn may_block(&self) -> bool {
-        !(self.mode.in_exec || self.mode.in_script || self.mode.applying)
+        !(self.mode.in_exec || self.mode.in_script || self.obeys())
     }
 
     /// Makes the client wait until one of `keys` may serve it (the command is then run again), or until

@@ -10,6 +10,7 @@ use crate::command::{Entry, Flag, Flags, Group, table};
 use crate::context::{Context, Mode};
 use crate::effects::removal;
 use crate::error::{CommandError, CommandResult, printed};
+use crate::following::STALE;
 use crate::host::LogLevel;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::fields::Expired;
@@ -134,12 +135,17 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
         cx.limit_tracking();
         cx.send_invalidations(Place::BeforeReply);
     }
-    if let Some(refusal) = &cx.shared.write_refusal
+    if !cx.client.primary
+        && let Some(refusal) = &cx.shared.write_refusal
         && (flags.has(Flag::Write) || command.full_name == "ping")
     {
         return Err(refusal.clone());
     }
-    if flags.has(Flag::Write) {
+    if flags.has(Flag::Write) && cx.shared.following.is_some() {
+        if !cx.shared.may_write_here(cx.client.primary) {
+            return Err(READONLY);
+        }
+    } else if flags.has(Flag::Write) {
         crate::commands::server::check_replicas(cx.shared, cx.host)?;
     }
     if cx.reply.resp == Resp::V2 && cx.client.subscriptions.any() && !allowed_while_subscribed(command) {
@@ -153,7 +159,12 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     if cx.client.monitor && (flags.has_any(Flag::Write, Flag::MayReplicate) || flags.has(Flag::ReadOnly)) {
         return Err("ERR Replica can't interact with the keyspace".into());
     }
-    if !cx.mode.busy && is_paused(cx, command, flags) {
+    let fresh = !flags.has(Flag::Stale)
+        || (is_exec(command) && cx.client.transaction.as_ref().is_some_and(|queue| queue.wants_fresh));
+    if fresh && !cx.client.primary && cx.shared.is_stale() {
+        return Err(STALE);
+    }
+    if !cx.mode.busy && !cx.client.primary && is_paused(cx, command, flags) {
         cx.block_on_pause();
         return Ok(Admitted::Postponed);
     }
@@ -173,6 +184,7 @@ fn queue(cx: &mut Context<'_>, flags: Flags) {
         transaction.memory += owned.memory();
         transaction.commands.push((cx.command, owned));
         transaction.flags = transaction.flags.union(flags);
+        transaction.wants_fresh |= !flags.has(Flag::Stale);
     }
     cx.reply.simple("QUEUED");
     crate::limits::check_queue(cx);
@@ -283,7 +295,7 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
     if cx.mode.applying {
         return run(cx, args);
     }
-    if cx.shared.replica && cx.command.flags.has(Flag::Write) {
+    if cx.shared.replica && cx.command.flags.has(Flag::Write) && !cx.shared.may_write_here(cx.client.primary) {
         return Err(READONLY);
     }
     if cx.shared.effects.unit_is_full() && cx.command.flags.has(Flag::Write) {
@@ -395,7 +407,8 @@ fn prepare_key(cx: &mut Context<'_>, key: &[u8], expires: bool, dirty: bool) {
 /// Removes the key of the selected database if its time has come: an effect like any other. True when it went. A
 /// follower waits for the leader to do so, and only hides the key from the running command; so does CLIENT PAUSE.
 pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
-    if !cx.keys.is_expired(key) {
+    if cx.client.primary || !cx.keys.is_expired(key) {
+        // Whom this server follows knows of its own keys whether they are there.
         return false;
     }
     if cx.shared.replica && planted!(FollowerExpires) {
@@ -420,7 +433,7 @@ pub(crate) fn expire_if_due(cx: &mut Context<'_>, key: &[u8]) -> bool {
 /// Removes up to `count` fields of the hash at `key` whose time has come, and the key if it has come for all of them: an
 /// effect like any other. How many went. A follower only hides them from the running command.
 pub(crate) fn expire_fields(cx: &mut Context<'_>, key: &[u8], count: usize) -> usize {
-    if !cx.keys.has_due_fields(key) {
+    if cx.client.primary || !cx.keys.has_due_fields(key) {
         return 0;
     }
     if cx.shared.replica || cx.shared.expiry_held {
@@ -461,6 +474,9 @@ pub(crate) fn expire_due(cx: &mut Context<'_>, key: &[u8]) {
 pub(crate) fn refuse_reply(cx: &mut Context<'_>, start: u64, error: &CommandError) {
     cx.reply.out.truncate(start);
     let text = error.text();
+    if cx.client.primary {
+        crate::following::note_refusal(cx, &text);
+    }
     if !matches!(error, CommandError::Counted(_)) {
         cx.shared.stats.count_error(&text);
     }

@@ -102,6 +102,11 @@ impl Effects {
         self.feed.select_anew();
     }
 
+    /// The stream for replicas goes on from this offset, as that of the server followed so far. Not while anybody is fed.
+    pub(crate) fn go_on_from(&mut self, offset: u64) {
+        self.feed.go_on_from(offset);
+    }
+
     /// Bytes of the stream for replicas up to here, as Redis's `master_repl_offset`.
     pub fn fed_offset(&self) -> u64 {
         self.feed.offset()
@@ -118,7 +123,7 @@ impl Effects {
         self.enabled = enabled;
     }
 
-    /// From here on an effect is a bug, until this is taken back: this node follows.
+    /// From here on an effect is a bug, until this is taken back: this node follows, and it is not its leader or primary who speaks.
     pub(crate) fn set_refused(&mut self, refused: bool) {
         self.refused = refused;
     }

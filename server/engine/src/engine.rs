@@ -16,12 +16,13 @@ use crate::context::{Context, Mode};
 use crate::dispatch;
 use crate::ds::HashSeed;
 use crate::effects::{self, Batch, BatchError, Effects};
+use crate::following::UNBLOCKED;
 use crate::host::Host;
 use crate::keyspace::dirty::DirtyKeys;
 use crate::keyspace::{Db, Keyspace, Snapshot, Trash};
 use crate::latency::Monitor;
 use crate::rng::Rng;
-use crate::scripting::{Functions, Interpreter, Scripts};
+use crate::scripting::{Functions, Interpreter, Scripts, Unattended};
 use crate::search::Search;
 use crate::shared::{Blocking, Pause, PubSub, Shared, SlowLog, Stats};
 use crate::tracking::{self, Place};
@@ -29,10 +30,6 @@ use crate::value::Kind;
 
 /// Keys that [`Engine::prefetch`] looks at in one call.
 pub const PREFETCH_MAX: usize = 32;
-
-/// What a client hears that waited on a leader which is none any more.
-const UNBLOCKED: &str =
-    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
 /// How an engine is made.
 pub struct EngineOptions {
@@ -93,6 +90,8 @@ impl Engine {
             hold: 0,
             released: 0,
             replica: false,
+            following: None,
+            former_history: None,
             stay_blocked: false,
             pushes: ReplyWriter::default(),
             deliveries: Vec::new(),
@@ -162,6 +161,10 @@ impl Engine {
                 // A reply would get between the commands that it is fed.
                 cx.reply.out.truncate(start);
                 cx.client.close_now = true;
+            }
+            if cx.client.primary {
+                // It asks for none.
+                cx.reply.out.truncate(start);
             }
         });
         let slept_ms = std::mem::take(&mut self.shared.unit_sleep_us) / 1000;
@@ -301,8 +304,9 @@ impl Engine {
         self.shared.effects.set_enabled(false);
         self.set_released(self.shared.effects.newest_seq());
         let waits = |client: &Client| {
-            let on_timeout = client.state.blocked.as_ref().map(|blocked| blocked.on_timeout);
-            matches!(on_timeout, Some(TimeoutReply::Synced { local: true, .. }))
+            let Some(blocked) = client.state.blocked.as_deref() else { return false };
+            let with_replicas = matches!(&blocked.on, BlockedOn::Replicas(wait) if wait.local == Some(true));
+            with_replicas || matches!(blocked.on_timeout, TimeoutReply::Synced { local: true, .. })
         };
         let clients =
             self.shared.clients.iter().filter_map(|(slot, client)| Some((slot, client.as_deref()?)));
@@ -632,6 +636,42 @@ impl Engine {
         self.shared.released = self.shared.released.max(seq);
     }
 
+    /// Replaces everything by what a primary has sent, as the state after `seq`, which is safe. Clients hear of it as of a
+    /// FLUSHALL: their watches are broken, what they track is invalid.
+    pub fn take_over(
+        &mut self,
+        host: &mut dyn Host,
+        dbs: Vec<Db>,
+        libraries: &[std::sync::Arc<[u8]>],
+        seq: u64,
+    ) -> Result<(), String> {
+        let mut functions = Functions::new();
+        for code in libraries {
+            functions.load(code, false, &mut Unattended).map_err(|error| error.to_string())?;
+        }
+        for db in 0..dbs.len() {
+            let applier = &mut self.applier.state;
+            self.shared.touch_all(&self.keys.dbs()[db], db, applier);
+            self.shared.touch_all(&dbs[db], db, applier);
+        }
+        self.shared.tracking.all_changed();
+        self.restore(dbs, functions, seq, self.shared.now_ms);
+        self.shared.effects.forget_dirty(u64::MAX);
+        self.with_applier(host, |_| {});
+        self.serve_blocked(host);
+        Ok(())
+    }
+
+    /// Follows the server that `replicaof` names, if it names one; at the start.
+    pub fn follow_as_configured(&mut self) {
+        let named = self.shared.config.replicaof.clone();
+        if let Some((host, port)) = named.split_once(' ')
+            && let Ok(port) = port.parse()
+        {
+            self.shared.follow(host, port);
+        }
+    }
+
     /// This node follows from here on; see [`Shared::replica`].
     pub fn follow(&mut self) {
         self.shared.replica = true;
@@ -731,6 +771,10 @@ impl Engine {
         self.keys.no_touch = client.state.no_touch;
         let paused = self.shared.pause.until_ms > self.shared.now_ms;
         self.shared.expiry_held = paused && host.cluster().is_none();
+        if self.shared.following.is_some() {
+            let writes = self.shared.may_write_here(client.state.primary);
+            self.shared.effects.set_refused(!writes);
+        }
         let Client { state, reply } = &mut *client;
         let mut cx = Context {
             client: state,
@@ -758,6 +802,9 @@ impl Engine {
         }
         if told {
             client.state.written_offset = self.shared.effects.fed_offset();
+        }
+        if self.shared.following.is_some() {
+            self.shared.effects.set_refused(true);
         }
         self.shared.settle_deliveries(host);
         if !self.shared.pushes.out.is_empty() {

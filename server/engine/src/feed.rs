@@ -47,6 +47,13 @@ impl Feed {
         *self = Self { on, cut: self.cut + u64::from(on), ..Self::default() };
     }
 
+    /// Counts on from `offset`, unless somebody is fed, who counts from where it began.
+    pub fn go_on_from(&mut self, offset: u64) {
+        if !self.on {
+            self.cut = self.cut.max(offset);
+        }
+    }
+
     /// Forgets what the host has not taken.
     pub fn abandon(&mut self) {
         *self = Self { on: self.on, cut: self.cut, ..Self::default() };

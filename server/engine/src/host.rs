@@ -79,6 +79,8 @@ pub enum Request {
     Cluster { client: Slot, request: ClusterRequest },
     /// SYNC, PSYNC: the client is to be fed as a replica of Redis's kind; see [`crate::client::Replica`].
     Feed { client: Slot },
+    /// REPLICAOF: whom to follow has changed, see [`crate::shared::Shared::following`].
+    Follow,
     /// DEBUG SLEEP: stop everything for so long.
     Sleep { microseconds: u64 },
     /// Stop the process at once, as a crash would (DEBUG SEGFAULT, PANIC …).

@@ -42,6 +42,7 @@ pub mod error;
 pub mod eviction;
 mod expire;
 pub mod feed;
+pub mod following;
 pub mod glob;
 pub mod host;
 pub mod keyspace;

@@ -16,6 +16,8 @@ use crate::shared::Shared;
 /// Output up to this many bytes never counts as unread: Redis's clients have a fixed buffer of that size, which its
 /// limits leave out.
 const OUTPUT_FREE_BYTES: usize = 16 * 1024;
+/// Unfinished commands of the primary that is followed: as much as an entry of the journal may have.
+const PRIMARY_QUERY_BYTES_MAX: usize = 4 << 30;
 /// Unfinished commands of a client that has not said AUTH.
 const UNAUTHENTICATED_QUERY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -49,6 +51,8 @@ impl Client {
             ClientClass::Normal => limits.normal,
             ClientClass::PubSub => limits.pubsub,
             ClientClass::Replica => limits.replica,
+            // It is sent nothing but acknowledgements.
+            ClientClass::Primary => limits.normal,
         };
         let unread = self.unread_bytes() as u64;
         if unread == 0 || self.state.close_now {
@@ -70,6 +74,10 @@ impl Client {
 impl ClientState {
     /// Bytes of unfinished commands that the host may hold for this client; past it the connection is closed.
     pub fn query_bytes_max(&self, shared: &Shared) -> usize {
+        if self.primary {
+            // What a primary has executed must be executed here as well.
+            return PRIMARY_QUERY_BYTES_MAX;
+        }
         let config = &shared.config;
         let limit = if self.must_authenticate(&shared.acl) {
             config.client_query_buffer_limit.min(UNAUTHENTICATED_QUERY_BYTES_MAX)

@@ -76,9 +76,13 @@ pub struct Shared {
     pub hold: u64,
     /// Newest released position.
     pub released: u64,
-    /// This node follows: the state changes only by batches of the leader. Commands that write are refused, nothing expires
+    /// This node follows: the state changes only by batches of the leader, or by what the primary sends. Commands that write are refused, nothing expires
     /// or is evicted here.
     pub replica: bool,
+    /// Whom this server follows by hand; then it is a [replica](Shared::replica) as well.
+    pub following: Option<Box<crate::following::Following>>,
+    /// The name of the stream that this server followed before it was told to follow nobody, and the first byte that is not of it.
+    pub former_history: Option<(String, u64)>,
     /// A blocked client that was tried again still waits.
     pub stay_blocked: bool,
     /// Messages for the client whose command runs; they follow its reply.

@@ -42,8 +42,14 @@ impl Shared {
     pub(crate) fn progress(&self, host: &dyn Host, wait: &mut ReplicaWait) -> Progress {
         let replicas = match host.cluster() {
             Some(view) => self.replicas_with(&view, wait),
-            None => self.fed_with(wait.offset),
+            None => self.fed_with(wait.offset, wait.local.is_some()),
         };
+        if host.cluster().is_none() {
+            let synced = wait.local.is_some()
+                && self.effects.enabled()
+                && host.facts().log_synced >= wait.position;
+            return Progress { replicas, synced };
+        }
         // The disk's progress is an index as well, which no position can be compared with.
         let synced = wait.local.is_some() && wait.index.is_some_and(|index| host.facts().log_synced >= index);
         Progress { replicas, synced }
@@ -56,11 +62,12 @@ impl Shared {
         wait.index.map_or(0, |index| view.others_with(index))
     }
 
-    /// How many replicas of Redis's kind have so much of the stream.
-    fn fed_with(&self, offset: u64) -> usize {
+    /// How many replicas of Redis's kind have so much of the stream, or have it on their disks.
+    fn fed_with(&self, offset: u64, synced: bool) -> usize {
         let has = |slot: Slot| {
             let replica = self.clients.get(slot)?.as_ref()?.state.replica.as_ref()?;
-            Some(replica.stage == Some(FeedStage::Online) && replica.acknowledged >= offset)
+            let has = if synced { replica.synced } else { replica.acknowledged };
+            Some(replica.stage == Some(FeedStage::Online) && has >= offset)
         };
         self.replicas.iter().filter(|&&slot| has(slot) == Some(true)).count()
     }

@@ -78,6 +78,13 @@ impl Inbox {
         self.start == self.end
     }
 
+    /// Adds bytes that were received elsewhere.
+    pub fn put(&mut self, bytes: &[u8]) {
+        self.buf.truncate(self.end);
+        self.buf.extend_from_slice(bytes);
+        self.end = self.buf.len();
+    }
+
     /// Takes `count` bytes off the front.
     pub fn consume(&mut self, count: usize) {
         debug_assert!(count <= self.end - self.start);

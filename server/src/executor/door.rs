@@ -56,7 +56,7 @@ impl Door<'_> {
 }
 
 /// Options of a client's socket; returns its descriptor for CLIENT LIST.
-fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
+pub(super) fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
     use std::os::fd::AsRawFd;
     let tcp = match stream {
         Stream::Tcp(stream) => stream,

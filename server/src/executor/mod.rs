@@ -17,6 +17,7 @@
 //! attend.rs       other clients while a script runs for long
 //! lead.rs         a cluster's node: leading and following
 //! feed            replicas of Redis's kind
+//! follow          being one
 //! requests.rs     what commands ask of the server: snapshots, shutdown, configuration
 //! ```
 
@@ -24,6 +25,7 @@ mod attend;
 mod connection;
 mod door;
 mod feed;
+mod follow;
 mod forward;
 mod lead;
 mod requests;
@@ -58,6 +60,7 @@ use crate::process::OomScore;
 use crate::snapshots::Snapshots;
 use connection::Connection;
 use feed::Feeds;
+use follow::Follower;
 use lead::Cluster;
 use route::Forwarding;
 pub use stream::{Accept, Accepted, Io, Listener, Stream};
@@ -67,6 +70,9 @@ use wake::{Ready, Token};
 const LISTENER_TOKENS: usize = 1 << 48;
 /// From here on, and below listeners, the leader's sockets of clients, by slot.
 const UPSTREAM_TOKENS: usize = 1 << 47;
+
+/// The link to the server that this one follows, until its primary is a client; no client has this slot.
+const FOLLOW_TOKEN: usize = UPSTREAM_TOKENS - 1;
 
 /// What the executor is made of.
 pub struct Parts {
@@ -165,6 +171,7 @@ pub struct Executor {
     figures: Traffic,
     forwarding: Forwarding,
     feeds: Feeds,
+    follower: Follower,
     oom_score: OomScore,
     /// A connection could not be accepted, for want of file descriptors or of time: the next cron looks again.
     accept_later: bool,
@@ -231,6 +238,7 @@ impl Executor {
         let node_timeout = Duration::from_millis(engine.shared.config.cluster_node_timeout);
         let cluster = cluster.map(|(handle, me)| Cluster::new(handle, me, node_timeout, Arc::clone(&ready)));
         let listeners = Self::with_tokens(listeners, &ready);
+        let follower = Follower::new(&ready);
         let released = engine.shared.released;
         let shared = Rc::clone(&host.shared);
         Self {
@@ -268,6 +276,7 @@ impl Executor {
             figures: Traffic::default(),
             forwarding: Forwarding::default(),
             feeds: Feeds::default(),
+            follower,
             oom_score: OomScore::default(),
             accept_later: false,
         }

@@ -70,6 +70,8 @@ pub(super) struct PendingChange {
 impl Executor {
     /// Carries out what the commands of this turn asked for. Their effects are with the journal already.
     pub(super) fn handle_requests(&mut self) {
+        // Before anything is done to the state, or to the snapshot of it, it must be clear which that is.
+        self.finish_naming();
         if std::mem::take(&mut self.host.background_save) {
             if self.snapshots.running() {
                 self.snapshots.scheduled = true;
@@ -140,6 +142,7 @@ impl Executor {
                 }
                 Request::Cluster { client, request } => self.cluster_request(client, request),
                 Request::Feed { client } => self.begin_feed(client),
+                Request::Follow => self.follow_anew(),
                 Request::Sleep { microseconds } => std::thread::sleep(Duration::from_micros(microseconds)),
                 Request::Crash => crate::process::abort(),
             }
@@ -181,6 +184,7 @@ impl Executor {
     }
 
     fn start_snapshot(&mut self, waiting: Vec<u64>) {
+        self.finish_naming();
         let snapshot = self.engine.snapshot();
         if let Some(journal) = &mut self.journal {
             // Marks the position; the answer comes later.
@@ -638,6 +642,7 @@ impl Executor {
     /// Goes on with a shutdown. `Some` when everything is safe.
     pub(super) fn poll_shutdown(&mut self) -> Option<Exit> {
         self.shutdown.as_ref()?;
+        self.finish_naming();
         if self.engine.shared.cron_paused {
             return None;
         }

@@ -1,4 +1,4 @@
-//! TLS with clients: rustls over a socket, in the executor's own thread.
+//! TLS with clients, and with the server that is followed: rustls over a socket, in the executor's own thread.
 //!
 //! Nothing here waits: a handshake goes on whenever its socket has something, as a part of reading. Ciphertext that the
 //! socket does not take stays in rustls's buffers, which are bounded; until it has left, the plaintext that it came from
@@ -12,14 +12,18 @@ use std::task::{Context, Poll};
 
 use anyhow::{Context as _, Result, bail};
 use cairn_engine::config::Config;
-use cairn_replication::transport::tls::{certificates, private_key};
+use cairn_replication::transport::tls::{certificates, client, private_key};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection,
+    SupportedProtocolVersion,
+};
 
 /// Plaintext encrypted at once.
 const PLAINTEXT_MAX: usize = 64 * 1024;
@@ -35,7 +39,8 @@ pub fn acceptor(config: &Config) -> Result<Arc<ServerConfig>> {
     let builder = if config.tls_auth_clients == "no" {
         builder.with_no_client_auth()
     } else {
-        let roots = Arc::new(authorities(config)?);
+        let why = format!("tls-auth-clients {}", config.tls_auth_clients);
+        let roots = Arc::new(authorities(config, &why)?);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
         let verifier =
             if config.tls_auth_clients == "optional" { verifier.allow_unauthenticated() } else { verifier };
@@ -74,8 +79,20 @@ fn versions(config: &Config) -> Result<Vec<&'static SupportedProtocolVersion>> {
     Ok(versions)
 }
 
-/// Whose signature makes a client's certificate good.
-fn authorities(config: &Config) -> Result<RootCertStore> {
+/// What a connection to the server that is followed is made with. This server shows its certificate if it has one.
+pub fn connector(config: &Config) -> Result<Arc<ClientConfig>> {
+    let (cert, key) = (Path::new(&config.tls_cert_file), Path::new(&config.tls_key_file));
+    let own = if config.tls_cert_file.is_empty() {
+        None
+    } else {
+        let chain = certificates(cert).map_err(anyhow::Error::msg)?;
+        Some((chain, private_key(key).map_err(anyhow::Error::msg)?))
+    };
+    Ok(Arc::new(client(authorities(config, "tls-replication yes")?, own)?))
+}
+
+/// Whose signature makes the other end's certificate good.
+fn authorities(config: &Config, why: &str) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let mut add = |path: &Path| -> Result<()> {
         for certificate in certificates(path).map_err(anyhow::Error::msg)? {
@@ -96,24 +113,42 @@ fn authorities(config: &Config) -> Result<RootCertStore> {
         }
     }
     if roots.is_empty() {
-        bail!("tls-auth-clients {} needs tls-ca-cert-file or tls-ca-cert-dir", config.tls_auth_clients);
+        bail!("{why} needs tls-ca-cert-file or tls-ca-cert-dir");
     }
     Ok(roots)
 }
 
-/// A client's socket with TLS on it.
+/// A socket with TLS on it.
 pub struct TlsStream {
     socket: TcpStream,
-    tls: ServerConnection,
+    tls: Connection,
     /// Plaintext that has been encrypted and whose ciphertext has not all left.
     encrypted: usize,
 }
 
 impl TlsStream {
     pub fn new(socket: TcpStream, acceptor: Arc<ServerConfig>) -> io::Result<Self> {
-        let mut tls = ServerConnection::new(acceptor).map_err(io::Error::other)?;
+        let tls = ServerConnection::new(acceptor).map_err(io::Error::other)?;
+        Ok(Self::of(socket, tls.into()))
+    }
+
+    /// This end's, of a connection to a server called `host`.
+    pub fn connect(socket: TcpStream, config: Arc<ClientConfig>, host: &str) -> io::Result<Self> {
+        // Only sent along; nothing is checked against it.
+        let fallback = ServerName::try_from("cairn").expect("a legal name");
+        let name = ServerName::try_from(host.to_owned()).unwrap_or(fallback);
+        let tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        Ok(Self::of(socket, tls.into()))
+    }
+
+    fn of(socket: TcpStream, mut tls: Connection) -> Self {
         tls.set_buffer_limit(Some(PLAINTEXT_MAX));
-        Ok(Self { socket, tls, encrypted: 0 })
+        Self { socket, tls, encrypted: 0 }
+    }
+
+    /// Must it be read from before anything can be written?
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
     }
 
     pub fn socket(&self) -> &TcpStream {
@@ -159,7 +194,7 @@ fn or_pending<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
 
 /// Decrypts what has come, until there is plaintext. `WouldBlock` when more has to come first.
 fn receive(
-    tls: &mut ServerConnection,
+    tls: &mut Connection,
     socket: &mut (impl Read + Write),
     buf: &mut [u8],
 ) -> io::Result<usize> {
@@ -190,7 +225,7 @@ fn receive(
 /// Encrypts and sends some of the slices. Says how much plaintext has left; `WouldBlock` when that is none, and then the
 /// same bytes must come again.
 fn send(
-    tls: &mut ServerConnection,
+    tls: &mut Connection,
     encrypted: &mut usize,
     socket: &mut (impl Read + Write),
     slices: &[IoSlice<'_>],
@@ -207,7 +242,7 @@ fn send(
     Ok(std::mem::take(encrypted))
 }
 
-fn flush(tls: &mut ServerConnection, socket: &mut impl Write) -> io::Result<()> {
+fn flush(tls: &mut Connection, socket: &mut impl Write) -> io::Result<()> {
     while tls.wants_write() {
         if tls.write_tls(socket)? == 0 {
             return Err(ErrorKind::WriteZero.into());

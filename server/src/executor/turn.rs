@@ -19,7 +19,7 @@ use super::door::Door;
 use super::route::Routed;
 use super::session::Session;
 use super::stream::{Accepted, is_shortage};
-use super::{Executor, Exit, LISTENER_TOKENS, Traffic, UPSTREAM_TOKENS};
+use super::{Executor, Exit, FOLLOW_TOKEN, LISTENER_TOKENS, Traffic, UPSTREAM_TOKENS};
 use crate::journal::Event;
 use crate::memory;
 
@@ -37,6 +37,8 @@ const REQUESTS_PER_TURN: usize = 16 * 1024;
 const APPLY_BYTES_PER_TURN: usize = 4 << 20;
 /// What a batch counts for beside its bytes.
 const APPLY_BYTES_EACH: usize = 256;
+/// The longest argument that a primary may send: as much as an entry of the journal may have.
+const PRIMARY_BULK_LEN_MAX: usize = 4 << 30;
 /// Arguments for which there is always room.
 const ARGS_KEPT: usize = 4096;
 /// Microseconds of active expiry in one cron at `active-expire-effort` 1: a quarter of the time, as in Redis.
@@ -126,6 +128,10 @@ impl Executor {
                 }
                 continue;
             }
+            if token == FOLLOW_TOKEN {
+                self.follower.wake();
+                continue;
+            }
             if token >= UPSTREAM_TOKENS {
                 self.attend_upstream(token - UPSTREAM_TOKENS);
                 continue;
@@ -156,6 +162,7 @@ impl Executor {
         self.engine.tick(&mut attending!(self));
         self.serve_resumed();
         self.append();
+        self.mark_executed();
         self.observe_cluster();
         if !self.host.requests.is_empty() || self.host.background_save {
             self.handle_requests();
@@ -164,6 +171,8 @@ impl Executor {
             self.save_if_due();
         }
         self.observe_journal();
+        self.move_link();
+        self.acknowledge(false);
         self.flush_upstreams();
         self.feed_replicas();
         self.flush_all();
@@ -235,6 +244,7 @@ impl Executor {
                 Event::Room => {
                     tracing::info!("there is space for the log again: writes are accepted");
                     self.engine.shared.write_refusal = None;
+                    self.let_primary_go_on();
                 }
                 Event::Failed(cause) => {
                     // Never retry, never go on: what the disk holds is unknown (fsyncgate).
@@ -325,6 +335,9 @@ impl Executor {
         }
         loop {
             let Some(connection) = self.connections.get(slot).and_then(Option::as_ref) else { return };
+            if self.primary_has_to_wait(slot) {
+                return;
+            }
             if connection.read_closed || !self.takes_requests(slot) {
                 // A blocked client is still looked at, so that its going away is seen.
                 self.watch_blocked(slot);
@@ -368,6 +381,7 @@ impl Executor {
     fn takes_requests(&self, slot: Slot) -> bool {
         let waits = |connection: &Connection| connection.session.waits();
         self.engine.accepts_commands(slot)
+            && !self.primary_has_to_wait(slot)
             && !self.connections.get(slot).and_then(Option::as_deref).is_some_and(waits)
     }
 
@@ -483,8 +497,13 @@ impl Executor {
     fn execute_some_of(&mut self, connection: &mut Connection, slot: Slot, requests: &mut usize) -> Received {
         let Connection { inbox, decoder, read_closed, session, .. } = connection;
         let authenticated = self.engine.client(slot).is_some_and(|client| client.state.authenticated);
+        let is_primary = self.engine.client(slot).is_some_and(|client| client.state.primary);
         let limits = Limits {
-            bulk_len_max: self.engine.shared.config.proto_max_bulk_len,
+            bulk_len_max: match is_primary {
+                // What it has taken must be taken here.
+                true => PRIMARY_BULK_LEN_MAX,
+                false => self.engine.shared.config.proto_max_bulk_len,
+            },
             authenticated,
             ..Limits::default()
         };
@@ -547,6 +566,9 @@ impl Executor {
             }
             self.args = kept(args);
             if taken {
+                if is_primary {
+                    self.count_executed(slot, consumed);
+                }
                 inbox.consume(consumed);
                 *requests -= 1;
             } else {
@@ -578,6 +600,9 @@ impl Executor {
                     Routed::Taken => {}
                     Routed::Wait => break,
                 }
+            }
+            if is_primary {
+                self.count_executed(slot, request.bytes_end - executed_bytes);
             }
             start = request.slices_end;
             executed_bytes = request.bytes_end;
@@ -719,6 +744,7 @@ impl Executor {
             self.connected -= 1;
             drop(connection);
             self.engine.disconnect(slot);
+            self.note_primary_gone(slot);
         }
     }
 
@@ -740,6 +766,7 @@ impl Executor {
         if self.cron_count.is_multiple_of(hz) {
             self.every_second();
             self.look_after_replicas();
+            self.look_after_primary();
         }
         if std::mem::take(&mut self.accept_later) {
             for (_, token, _) in &self.listeners {
@@ -776,6 +803,7 @@ impl Executor {
                 && !client.state.subscriptions.any()
                 && !client.state.monitor
                 && !client.state.is_fed()
+                && !client.state.primary
                 && !may_rest;
             if idle {
                 self.close(slot);
@@ -828,7 +856,11 @@ fn count_input(figures: &mut Traffic, engine: &mut Engine, slot: Slot, bytes: us
 /// Is what a client has sent of an unfinished request within `client-query-buffer-limit`? If not it is to be closed.
 pub(super) fn within_query_limit(connection: &Connection, slot: Slot, shared: &mut Shared) -> bool {
     let held = connection.inbox.memory() + connection.decoder.memory();
-    let fits = held <= shared.config.client_query_buffer_limit;
+    let limit = match shared.client(slot) {
+        Some(client) if client.state.primary => usize::MAX,
+        _ => shared.config.client_query_buffer_limit,
+    };
+    let fits = held <= limit;
     if !fits {
         tracing::warn!(slot, held, "closing a client that exceeded client-query-buffer-limit");
         shared.stats.query_limit_disconnections += 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cairn_engine::effects::Batch;
 use cairn_engine::rdb::Aux;
 use cairn_storage::log::LogReader;
-use cairn_storage::writer::{LogWriter, WriterState};
+use cairn_storage::writer::{LogWriter, Op, Until, WriterState};
 
 use super::{ApplyBatch, AuxFields, Event, Figures, Journal, Retention, purgeable};
 
@@ -100,6 +100,14 @@ impl Journal for LocalJournal {
 
     fn adopt(&mut self, _snapshot: &Aux) -> Result<(), String> {
         Err("a single node has no leader".to_owned())
+    }
+
+    fn begin_after(&mut self, seq: u64) {
+        assert_eq!(self.released, self.appended, "what was appended is given up unreleased");
+        assert!(seq > self.appended, "a log goes forwards");
+        // Until it has been carried out, a start finds a snapshot that is newer than the log, which goes on after it.
+        self.writer.submit([Op::Restart(seq)], Until::Synced, Box::new(|_| {}));
+        (self.appended, self.released) = (seq, seq);
     }
 
     fn figures(&self) -> Figures {

@@ -56,6 +56,9 @@ pub trait Journal {
     /// # Errors
     /// If they do not say of which position. Nothing has changed then.
     fn adopt(&mut self, snapshot: &Aux) -> Result<(), String>;
+    /// A single node's: the state is now another, that after `seq`, which is safe; nothing has been appended since the last
+    /// release, and the next batch is the one after `seq`.
+    fn begin_after(&mut self, seq: u64);
     /// Figures for INFO.
     fn figures(&self) -> Figures;
 }

@@ -340,6 +340,10 @@ impl Journal for RaftJournal {
         }
     }
 
+    fn begin_after(&mut self, _seq: u64) {
+        unreachable!("a node of a cluster follows nobody by hand");
+    }
+
     fn adopt(&mut self, snapshot: &Aux) -> Result<(), String> {
         let position = Position::from_aux(snapshot)?.ok_or("the snapshot is not of a node of a cluster")?;
         assert!(self.epoch.is_none(), "a leader's state is its own");

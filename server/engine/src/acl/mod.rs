@@ -302,6 +302,9 @@ impl Context<'_> {
         args: crate::args::Args<'_>,
         setting: Setting,
     ) -> Result<(), Denial> {
+        if self.client.primary {
+            return Ok(());
+        }
         let checked = match self.shared.acl.user(&self.client.login) {
             Some(user) => user.check(command, args),
             None => Err(Denial::Command),

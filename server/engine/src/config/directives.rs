@@ -3,7 +3,7 @@
 
 use super::directive::{Changes, Directive, Effect, Group, dashed, directives, is_many, replace};
 use super::kinds::{
-    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, NoMaster, NodeAddresses, NotifyLetters,
+    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, Master, NodeAddresses, NotifyLetters,
     OPTIONAL, OomScores, Percentiles, SaveRules, ShutdownWords, TEXT, Word, YesNo, int, memory, octal,
     one_of,
 };
@@ -368,31 +368,33 @@ directives! {
     Replication {
         /// Refuse writes while fewer replicas (in a cluster: other nodes) are in reach; 0 = never.
         min_replicas_to_write: u32 = 0, int(0, INT), Live (alias "min-slaves-to-write");
-        /// The Redis master to follow; only `no one`: the nodes of a cluster (`cluster-enabled`) find their leader by themselves.
-        replicaof: String = String::new(), NoMaster, AtStart, NoEffect (alias "slaveof");
-        /// Password for a Redis master, which a node never follows.
-        masterauth: String = String::new(), OPTIONAL, Live, NoEffect (alias "primaryauth");
-        /// User of that master.
-        masteruser: String = String::new(), OPTIONAL, Live, NoEffect (alias "primaryuser");
+        /// The server to follow, `host port`; not in a cluster, whose nodes find their leader by themselves.
+        replicaof: String = String::new(), Master, AtStart (alias "slaveof");
+        /// Password for the server that is followed.
+        masterauth: String = String::new(), OPTIONAL, Live (alias "primaryauth");
+        /// User to log in as there; empty = the default user.
+        masteruser: String = String::new(), OPTIONAL, Live (alias "primaryuser");
+        /// Speak TLS with the server that is followed; its certificate must be signed as `tls-ca-cert-file` or `-dir` say.
+        tls_replication: bool = false, YesNo, Live;
         /// Seconds of silence after which a replica does not count for `min-replicas-to-write`; 0 = refuse no writes.
         min_replicas_max_lag: u32 = 10, int(0, INT), Live (alias "min-slaves-max-lag");
         /// Answer reads while the master cannot be reached.
-        replica_serve_stale_data: bool = true, YesNo, Live, NoEffect (alias "slave-serve-stale-data");
+        replica_serve_stale_data: bool = true, YesNo, Live (alias "slave-serve-stale-data");
         /// Refuse clients' writes on a replica.
-        replica_read_only: bool = true, YesNo, Live, NoEffect (alias "slave-read-only");
-        /// Evict on a replica by itself.
+        replica_read_only: bool = true, YesNo, Live (alias "slave-read-only");
+        /// Do not evict on a replica; Cairn never does, it follows.
         replica_ignore_maxmemory: bool = true, YesNo, Live, NoEffect (alias "slave-ignore-maxmemory");
-        /// Free a replica's old data in the background.
+        /// Free a replica's old data in the background, which is always done.
         replica_lazy_flush: bool = false, YesNo, Live, NoEffect (alias "slave-lazy-flush");
         /// Preference for becoming the master.
-        replica_priority: u32 = 100, int(0, INT), Live, NoEffect (alias "slave-priority");
+        replica_priority: u32 = 100, int(0, INT), Live (alias "slave-priority");
         /// List this node as a replica.
-        replica_announced: bool = true, YesNo, Live, NoEffect;
+        replica_announced: bool = true, YesNo, Live;
         /// Address under which this node is listed.
-        replica_announce_ip: String = String::new(), OPTIONAL, Live, NoEffect (alias "slave-announce-ip");
+        replica_announce_ip: String = String::new(), OPTIONAL, Live (alias "slave-announce-ip");
         /// Port under which this node is listed.
-        replica_announce_port: u16 = 0, int(0, 65535), Live, NoEffect (alias "slave-announce-port");
-        /// Go on when a replica cannot write to its disk; a Cairn node never does.
+        replica_announce_port: u16 = 0, int(0, 65535), Live (alias "slave-announce-port");
+        /// Go on when a replica cannot write to its disk; here the stream waits until it can.
         replica_ignore_disk_write_errors: bool = false, YesNo, Live, NoEffect;
         /// Send a snapshot without writing it to the disk.
         repl_diskless_sync: bool = true, YesNo, Live, NoEffect;
@@ -400,7 +402,7 @@ directives! {
         repl_diskless_sync_delay: u32 = 5, int(0, INT), Live, NoEffect;
         /// Replicas that end that wait.
         repl_diskless_sync_max_replicas: u32 = 0, int(0, INT), Live, NoEffect;
-        /// Load a snapshot without writing it to the disk.
+        /// Load a snapshot without writing it to the disk; here it always is, and the old data is served until it is loaded.
         repl_diskless_load: &'static str = "disabled", Word(&["disabled", "on-empty-db", "swapdb"]), Live, NoEffect;
         /// Delay small packets to replicas.
         repl_disable_tcp_nodelay: bool = false, YesNo, Live, NoEffect;
@@ -413,7 +415,7 @@ directives! {
         /// Seconds after which they are freed.
         repl_backlog_ttl: u64 = 3600, int(0, LONG), Live, NoEffect;
         /// What an error in a replicated command does.
-        propagation_error_behavior: &'static str = "ignore", Word(&["ignore", "panic", "panic-on-replicas"]), Live, NoEffect;
+        propagation_error_behavior: &'static str = "ignore", Word(&["ignore", "panic", "panic-on-replicas"]), Live;
     }
 
     Testing {

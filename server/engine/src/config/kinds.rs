@@ -520,10 +520,10 @@ impl Kind for ShutdownWords {
     }
 }
 
-/// `replicaof`: nobody, as there is no following by hand.
-pub(super) struct NoMaster;
+/// `replicaof`: `host port`, or nothing.
+pub(super) struct Master;
 
-impl Kind for NoMaster {
+impl Kind for Master {
     type Value = String;
     const MANY: bool = true;
 
@@ -533,9 +533,11 @@ impl Kind for NoMaster {
             [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => {
                 Ok(String::new())
             }
-            _ => Err("a Cairn node does not follow a Redis master; the nodes of a Cairn group replicate by \
-                      themselves (cluster-enabled)"
-                .to_owned()),
+            [host, port] if !host.is_empty() => match port.parse::<u16>() {
+                Ok(port) => Ok(format!("{host} {port}")),
+                Err(_) => Err("Invalid master port".to_owned()),
+            },
+            _ => Err("wrong number of arguments".to_owned()),
         }
     }
 
@@ -543,8 +545,8 @@ impl Kind for NoMaster {
         value.clone()
     }
 
-    fn lines(&self, _: &String, _: &String) -> Vec<Line> {
-        Vec::new()
+    fn lines(&self, value: &String, _: &String) -> Vec<Line> {
+        if value.is_empty() { Vec::new() } else { vec![Line { args: value.clone(), keep: true }] }
     }
 }
 

@@ -81,6 +81,9 @@ impl Loader {
             let remedy = "'cluster-enabled yes' needs a 'port': nodes pass clients' commands on to it (or 'tls-cluster yes')";
             return Err(LoadError::Contradiction(remedy));
         }
+        if *cluster_enabled && !self.config.replicaof.is_empty() {
+            return Err(LoadError::Contradiction("replicaof directive not allowed in cluster mode"));
+        }
         let Config { tls_cert_file, tls_key_file, tls_ca_cert_file, .. } = &self.config;
         if *tls_cluster && [tls_cert_file, tls_key_file, tls_ca_cert_file].into_iter().any(String::is_empty) {
             let remedy = "'tls-cluster yes' needs 'tls-cert-file', 'tls-key-file' and 'tls-ca-cert-file'";

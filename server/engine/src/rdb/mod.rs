@@ -70,6 +70,11 @@ pub struct Aux {
     pub other: Vec<(String, String)>,
 }
 
+/// What a file says of its position in the journal, for [`save_with`]: [`Aux::seq`] and [`Aux::taken_at_ms`].
+pub fn position_fields(seq: u64, taken_at_ms: i64) -> Vec<(&'static str, String)> {
+    vec![(AUX_SEQ, seq.to_string()), (AUX_TIME, taken_at_ms.to_string())]
+}
+
 /// Name in [`Aux::other`] of the number of keys without a value, which Redis and we leave out.
 pub const AUX_EMPTY_KEYS: &str = "%empty-keys-skipped";
 

@@ -51,6 +51,9 @@ impl Journal for Gated {
     fn adopt(&mut self, snapshot: &Aux) -> Result<(), String> {
         self.inner.adopt(snapshot)
     }
+    fn begin_after(&mut self, seq: u64) {
+        self.inner.begin_after(seq);
+    }
     fn figures(&self) -> Figures {
         self.inner.figures()
     }

@@ -25,7 +25,7 @@ const BAD_BIT: CommandError = CommandError::new("ERR bit is not an integer or ou
 fn check_offset(cx: &Context<'_>, offset: Option<i64>) -> CommandResult<usize> {
     let offset = offset.and_then(|offset| usize::try_from(offset).ok()).ok_or(BAD_OFFSET)?;
     // What has been logged was allowed when it was run.
-    let bytes_max = if cx.mode.applying { usize::MAX } else { cx.config().proto_max_bulk_len };
+    let bytes_max = if cx.obeys() { usize::MAX } else { cx.config().proto_max_bulk_len };
     if offset / 8 >= bytes_max.min(crate::ds::shared_buf::LEN_MAX) {
         return Err(BAD_OFFSET);
     }

@@ -161,7 +161,7 @@ fn expire(cx: &mut Context<'_>, args: Args<'_>, unit_ms: i64, base_ms: i64) -> C
     let fields_at = if condition == Condition::Always { 3 } else { 4 };
     let bad_count = CommandError::new("ERR Parameter `numFields` should be greater than 0");
     let fields = parse_fields(args, fields_at, bad_count)?;
-    let removes = at_ms <= cx.now_ms() && !cx.mode.applying;
+    let removes = at_ms <= cx.now_ms() && !cx.obeys();
 
     cx.reply.array(fields.len());
     let seed = cx.keys.seed();

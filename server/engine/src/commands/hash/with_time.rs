@@ -244,7 +244,7 @@ fn hsetex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         return Ok(());
     }
     match times {
-        Times::Set { at_ms } if at_ms <= cx.now_ms() && !cx.mode.applying => set_and_lose(cx, key, pairs)?,
+        Times::Set { at_ms } if at_ms <= cx.now_ms() && !cx.obeys() => set_and_lose(cx, key, pairs)?,
         _ => set(cx, args, key, pairs, times)?,
     }
     cx.reply.int(1);

@@ -118,7 +118,7 @@ fn restore(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         _ => Some(ttl.wrapping_add(cx.now_ms())),
     };
     cx.reply.ok();
-    if expire_at_ms.is_some_and(|at_ms| at_ms <= cx.now_ms()) && !cx.mode.applying {
+    if expire_at_ms.is_some_and(|at_ms| at_ms <= cx.now_ms()) && !cx.obeys() {
         // Its time is up before it has begun: all that can be seen is that the old value has gone.
         cx.keys.discard(value);
         let word = removal(cx.config().lazyfree_lazy_server_del);

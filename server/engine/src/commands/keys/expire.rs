@@ -9,7 +9,7 @@ use crate::notify::Class;
 
 /// Gives an existing key a time to live, an absolute time in Unix milliseconds; one that has passed removes the key.
 pub(in crate::commands) fn expire_at(cx: &mut Context<'_>, key: &[u8], at_ms: i64) {
-    if at_ms <= cx.now_ms() && !cx.mode.applying {
+    if at_ms <= cx.now_ms() && !cx.obeys() {
         let word = removal(cx.config().lazyfree_lazy_expire);
         cx.delete_key_as(word, key, Class::Generic, "del");
         return;

@@ -276,7 +276,7 @@ fn limits(
         return Err("ERR Can not run script on cluster, 'no-cluster' flag is set.".into());
     }
     if !flags.no_writes {
-        if cx.shared.replica {
+        if !cx.shared.may_write_here(cx.client.primary) {
             return Err("READONLY Can not run script with write flag on readonly replica".into());
         }
         if let Some(refusal) = &cx.shared.write_refusal {
@@ -285,7 +285,9 @@ fn limits(
         if read_only {
             return Err("ERR Can not execute a script with write flag using *_ro command.".into());
         }
-        crate::commands::server::check_replicas(cx.shared, cx.host)?;
+        if cx.shared.following.is_none() {
+            crate::commands::server::check_replicas(cx.shared, cx.host)?;
+        }
     }
     if out_of_memory && !flags.allow_oom && !flags.no_writes {
         return Err(

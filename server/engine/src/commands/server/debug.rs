@@ -188,7 +188,7 @@ fn reload(cx: &mut Context<'_>, options: &[&[u8]]) -> CommandResult {
 }
 
 fn populate(cx: &mut Context<'_>, operands: &[&[u8]]) -> CommandResult {
-    if cx.shared.replica {
+    if !cx.shared.may_write_here(cx.client.primary) {
         return Err(crate::dispatch::READONLY);
     }
     let number = |arg: &[u8]| {

@@ -1,5 +1,4 @@
-//! What Redis has and Cairn does in another way: following another server by hand, moving keys between servers,
-//! modules. Each of these commands says what to use instead.
+//! What Redis has and Cairn does in another way: moving keys between servers, modules. Each of these commands says what to use instead.
 
 use crate::args::Args;
 use crate::command::{COMMAND, Category, Command, Flag, Group, KeyAccess, Keys, READ_DELETE};
@@ -10,11 +9,6 @@ use crate::error::{CommandError, CommandResult};
 const NO_MODULES: CommandError = CommandError::new(
     "ERR modules cannot be loaded into this server: use scripts (EVAL) or functions (FUNCTION LOAD) instead",
 );
-const NO_REPLICAOF: CommandError = CommandError::new(
-    "ERR this server cannot follow another by hand: start it as a node of a cluster and join it with CLUSTER MEET",
-);
-const NO_PROMOTION: CommandError =
-    CommandError::new("ERR the nodes of a cluster elect their leader: use CLUSTER FAILOVER on this node");
 const NO_MIGRATE: CommandError = CommandError::new(
     "ERR this server does not connect to others to move keys: use DUMP here and RESTORE there",
 );
@@ -108,42 +102,6 @@ static MODULE_UNLOAD: Command = Command {
     ..REFUSED
 };
 
-pub(super) static REPLICAOF: Command = Command {
-    name: "replicaof",
-    since: "5.0.0",
-    summary: "Accepts NO ONE of a server that follows nobody; cluster nodes find their leader by themselves.",
-    ..FOLLOW
-};
-
-pub(super) static SLAVEOF: Command =
-    Command { name: "slaveof", since: "1.0.0", summary: "The old name of REPLICAOF.", ..FOLLOW };
-
-const FOLLOW: Command = Command {
-    arity: 3,
-    group: Group::Server,
-    flags: &[Flag::Admin, Flag::NoScript, Flag::Stale, Flag::NoAsyncLoading],
-    syntax: "<host:string port:integer | NO ONE>",
-    run: replicaof,
-    ..COMMAND
-};
-
-fn replicaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    if super::is_redis_cluster(cx.host) {
-        return Err("ERR REPLICAOF not allowed in cluster mode.".into());
-    }
-    if args.is(1, "no") && args.is(2, "one") {
-        if cx.shared.replica {
-            return Err(NO_PROMOTION);
-        }
-        cx.reply.ok();
-        return Ok(());
-    }
-    match args.int(2) {
-        Ok(0..=65535) => Err(NO_REPLICAOF),
-        _ => Err("ERR Invalid master port".into()),
-    }
-}
-
 pub(super) static MIGRATE: Command = Command {
     name: "migrate",
     arity: -6,
@@ -216,7 +174,7 @@ fn find_keys(args: Args<'_>, found: &mut dyn FnMut(usize, KeyAccess)) {
 mod tests {
     use cairn_proto::Resp;
 
-    use crate::testing::{TestEngine, three_nodes};
+    use crate::testing::TestEngine;
 
     #[test]
     fn each_refusal_says_what_to_use_instead() {
@@ -226,8 +184,6 @@ mod tests {
         for (line, instead) in [
             ("MODULE LOAD /a.so", "FUNCTION LOAD"),
             ("MODULE LOADEX /a.so", "FUNCTION LOAD"),
-            ("REPLICAOF 127.0.0.1 6379", "CLUSTER MEET"),
-            ("SLAVEOF 127.0.0.1 6379", "CLUSTER MEET"),
             ("MIGRATE h 1 k 0 10", "RESTORE"),
         ] {
             let reply = server.run(a, line);
@@ -235,17 +191,5 @@ mod tests {
         }
         let one_is_there: &[&[u8]] = &[b"MIGRATE", b"h", b"1", b"", b"0", b"10", b"KEYS", b"none", b"k"];
         assert!(server.send(a, one_is_there).starts_with(b"-ERR this server does not connect"));
-        assert_eq!(server.run(a, "REPLICAOF NO ONE"), "+OK\r\n");
-    }
-
-    #[test]
-    fn a_follower_is_not_promoted_by_hand() {
-        let mut server = TestEngine::new();
-        let a = server.connect(Resp::V2);
-        server.host.show(three_nodes(0, Some(1)));
-        server.engine.follow();
-        assert!(server.run(a, "REPLICAOF NO ONE").contains("CLUSTER FAILOVER"));
-        server.engine.lead(1);
-        assert_eq!(server.run(a, "REPLICAOF NO ONE"), "+OK\r\n");
     }
 }

@@ -4,13 +4,14 @@
 //! - `replication`: ROLE, and what INFO says of other nodes. `wait`: WAIT and WAITAOF.
 //! - `persistence`: SAVE, SHUTDOWN and the like. `debug`: DEBUG.
 //! - `slowlog`, `latency` and `monitor`: what commands ran, and for how long; `secrets` keeps passwords out of them.
-//! - `replica`: replicas of Redis's kind. `elsewhere`: what Redis has and Cairn does another way. `lolwut`: a picture.
+//! - `replica`: replicas of Redis's kind. `follow`: being one. `elsewhere`: what Redis has and Cairn does another way. `lolwut`: a picture.
 //! - Here: what is too small for a file.
 
 mod catalogue;
 mod config;
 mod debug;
 mod elsewhere;
+mod follow;
 mod info;
 mod latency;
 mod lolwut;
@@ -51,11 +52,11 @@ pub(super) const COMMANDS: &[&Command] = &[
     &monitor::MONITOR,
     &replica::PSYNC,
     &replica::REPLCONF,
-    &elsewhere::REPLICAOF,
+    &follow::REPLICAOF,
     &replication::ROLE,
     &persistence::SAVE,
     &persistence::SHUTDOWN,
-    &elsewhere::SLAVEOF,
+    &follow::SLAVEOF,
     &slowlog::SLOWLOG,
     &SWAPDB,
     &replica::SYNC,

@@ -10,6 +10,7 @@ use crate::client::{FeedStage, Replica};
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
+use crate::following::Link;
 use crate::host::Request;
 use crate::rdb;
 
@@ -60,7 +61,10 @@ fn begin(cx: &mut Context<'_>, silent: bool) -> CommandResult {
         // It is being served already.
         return Ok(());
     }
-    if cx.shared.replica {
+    if cx.shared.following.as_ref().is_some_and(|following| following.link != Link::Up) {
+        return Err("NOMASTERLINK Can't SYNC while not connected with my master".into());
+    }
+    if cx.shared.replica && cx.shared.following.is_none() {
         // Only what a leader releases has an order that a replica could follow. The code is one at which Redis tries again.
         let view = cx.host.cluster();
         let leader = view.as_ref().and_then(|view| view.leader_node());
@@ -101,12 +105,21 @@ fn replconf(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
                 && let Some(offset) = parse_i64(value).and_then(|offset| u64::try_from(offset).ok())
             {
                 replica.acknowledged = replica.acknowledged.max(offset);
+                let synced = args.is(at + 2, "fack").then(|| parse_i64(args.at(at + 3))).flatten();
+                if let Some(synced) = synced.and_then(|offset| u64::try_from(offset).ok()) {
+                    replica.synced = replica.synced.max(synced);
+                }
                 replica.acknowledged_at_ms = now_ms;
             }
             return Ok(());
         }
         if args.is(at, "getack") {
             // A master has nothing to acknowledge.
+            if cx.client.primary
+                && let Some(following) = &mut cx.shared.following
+            {
+                following.ack_wanted = Some(following.read_to);
+            }
             return Ok(());
         }
         describe(cx.client.replica.get_or_insert_default(), args, at)?;

@@ -28,6 +28,10 @@ pub(super) static ROLE: Command = Command {
 fn role(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
     let view = cx.cluster();
     let reply = &mut *cx.reply;
+    if let Some(following) = &cx.shared.following {
+        super::follow::role(following, reply);
+        return Ok(());
+    }
     let Some(view) = view else {
         reply.array(3);
         reply.bulk(b"master");
@@ -119,13 +123,20 @@ pub(super) fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
     let (offset, id) = match &view {
         // The history of writes goes on from leader to leader; its name, as in Redis, is the master's.
         Some(view) => (view.offset(view.myself), view.leader_node().map_or(&*zeros, |leader| &leader.id)),
-        None => (cx.shared.effects.fed_offset(), &*cx.shared.replication_id),
+        None => match cx.shared.following.as_ref().and_then(|following| following.history.as_ref()) {
+            Some(history) => (history.offset, &*history.id),
+            None => (cx.shared.effects.fed_offset(), &*cx.shared.replication_id),
+        },
     };
+    let former = cx.shared.former_history.as_ref().filter(|_| view.is_none() && cx.shared.following.is_none());
     match &view {
         Some(view) if !view.leads() => replica(text, cx, view),
         Some(view) => master(text, cx, view),
         None => {
-            text.field("role", "master");
+            match &cx.shared.following {
+                Some(following) => super::follow::describe(text, cx, following),
+                None => text.field("role", "master"),
+            }
             text.field("connected_slaves", cx.shared.replicas.len());
             list_fed(text, cx, "slave");
         }
@@ -135,9 +146,9 @@ pub(super) fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
     }
     text.field("master_failover_state", "no-failover");
     text.field("master_replid", id);
-    text.field("master_replid2", &zeros);
+    text.field("master_replid2", former.map_or(&*zeros, |(id, _)| id));
     text.field("master_repl_offset", offset);
-    text.field("second_repl_offset", -1);
+    text.field("second_repl_offset", former.map_or(-1, |&(_, offset)| offset as i64));
     text.field("repl_backlog_active", 0);
     text.field("repl_backlog_size", cx.config().repl_backlog_size);
     text.field("repl_backlog_first_byte_offset", 0);

@@ -29,14 +29,21 @@ fn wait(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         check_leads(&view, "WAIT")?;
         return wait_for_nodes(cx, replicas, None, deadline_ms);
     }
-    wait_for_replicas(cx, replicas, deadline_ms);
+    check_is_master(cx, "WAIT")?;
+    wait_for_replicas(cx, replicas, deadline_ms, None);
     Ok(())
 }
 
 /// WAIT of a single node: for replicas of Redis's kind, who are asked how far they have come.
-fn wait_for_replicas(cx: &mut Context<'_>, replicas: usize, deadline_ms: Option<i64>) {
+fn wait_for_replicas(
+    cx: &mut Context<'_>,
+    replicas: usize,
+    deadline_ms: Option<i64>,
+    local: Option<bool>,
+) {
     let offset = cx.client.written_offset;
-    let mut wait = ReplicaWait { position: 0, replicas, local: None, index: None, offset };
+    let position = cx.client.written_seq;
+    let mut wait = ReplicaWait { position, replicas, local, index: None, offset };
     let so_far = cx.shared.progress(cx.host, &mut wait);
     if so_far.is_enough(&wait) || !cx.may_block() {
         so_far.reply(&wait, cx.reply);
@@ -75,8 +82,9 @@ fn waitaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let deadline_ms = timeout(cx, args.at(3))?;
     let cluster = cx.host.cluster();
-    if let Some(view) = &cluster {
-        check_leads(view, "WAITAOF")?;
+    match &cluster {
+        Some(view) => check_leads(view, "WAITAOF")?,
+        None => check_is_master(cx, "WAITAOF")?,
     }
     if local == 1 && !cx.shared.effects.enabled() {
         return Err(WAITAOF_WITHOUT_LOG.into());
@@ -87,15 +95,18 @@ fn waitaof(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let position = cx.client.written_seq;
     let synced = cx.shared.effects.enabled() && cx.host.facts().log_synced >= position;
-    if (replicas == 0 && (synced || local == 0)) || !cx.may_block() {
+    if replicas > 0 {
+        let replicas = usize::try_from(replicas).unwrap_or(usize::MAX);
+        wait_for_replicas(cx, replicas, deadline_ms, Some(local == 1));
+        return Ok(());
+    }
+    if synced || local == 0 || !cx.may_block() {
         cx.reply.array(2);
         cx.reply.int(i64::from(synced));
         cx.reply.int(0);
         return Ok(());
     }
-    if replicas == 0 {
-        cx.host.request(Request::WaitSynced { client: cx.client.slot, position });
-    }
+    cx.host.request(Request::WaitSynced { client: cx.client.slot, position });
     cx.block_on_host(deadline_ms, TimeoutReply::Synced { position, local: local == 1 });
     Ok(())
 }
@@ -105,6 +116,24 @@ fn check_leads(view: &ClusterView, command: &str) -> CommandResult {
         return Ok(());
     }
     Err(format!("ERR {command} cannot be used with replica instances.").into())
+}
+
+/// Of a single server: nobody has more than a replica has.
+fn check_is_master(cx: &Context<'_>, command: &str) -> CommandResult {
+    if cx.shared.following.is_none() {
+        return Ok(());
+    }
+    // Redis's words.
+    let since = if command == "WAIT" {
+        " since Redis 4.0 if a replica is configured to be writable (which is not the default)"
+    } else {
+        ""
+    };
+    let text = format!(
+        "ERR {command} cannot be used with replica instances. Please also note that{since} writes to replicas are just \
+         local and are not propagated."
+    );
+    Err(text.into())
 }
 
 /// WAIT and WAITAOF in a cluster. A write that was acknowledged is on the disks of a majority anyway; this is for who

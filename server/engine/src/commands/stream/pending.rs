@@ -218,7 +218,7 @@ fn xclaim(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let options = parse_claim_options(args, ids_end, now_ms)?;
     let delivered_at_ms = match options.delivered_at_ms {
         // An effect says exactly what happened; a client's clock may be off.
-        Some(at_ms) if cx.mode.applying || (0..=now_ms).contains(&at_ms) => at_ms,
+        Some(at_ms) if cx.obeys() || (0..=now_ms).contains(&at_ms) => at_ms,
         _ => now_ms,
     };
 

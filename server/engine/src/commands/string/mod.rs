@@ -46,7 +46,7 @@ pub(super) const COMMANDS: &[&Command] = &[
 /// The longest string that APPEND, SETRANGE and SETBIT may make, which is `proto-max-bulk-len`. What has been logged
 /// was allowed when it was run, and must be applied whatever the directive says now.
 pub(in crate::commands) fn check_length(cx: &Context<'_>, len: usize) -> CommandResult {
-    let max = if cx.mode.applying { usize::MAX } else { cx.shared.config.proto_max_bulk_len };
+    let max = if cx.obeys() { usize::MAX } else { cx.shared.config.proto_max_bulk_len };
     if len > max.min(SHARED_BUF_LEN_MAX) {
         return Err(TOO_LONG);
     }

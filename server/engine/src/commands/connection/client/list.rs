@@ -95,7 +95,8 @@ pub(super) fn parse_class(name: &[u8]) -> CommandResult<Option<ClientClass>> {
         ("pubsub", Some(ClientClass::PubSub)),
         ("replica", Some(ClientClass::Replica)),
         ("slave", Some(ClientClass::Replica)),
-        ("master", None),
+        ("master", Some(ClientClass::Primary)),
+        ("primary", Some(ClientClass::Primary)),
     ];
     let found = classes.into_iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
     let Some((_, class)) = found else {
@@ -191,6 +192,7 @@ fn line(
 fn flags(client: &ClientState) -> String {
     let tracking = client.tracking.as_deref();
     let letters = [
+        ('M', client.primary),
         ('S', client.is_fed()),
         ('O', client.monitor),
         ('P', client.subscriptions.any()),
