@@ -26,3 +26,4 @@ pub mod nodes;
 pub mod server;
 pub mod sim;
 pub mod tls;
+pub mod workload;

@@ -295,7 +295,7 @@ pub(crate) fn call(cx: &mut Context<'_>) -> CommandResult {
     if cx.mode.applying {
         return run(cx, args);
     }
-    if cx.shared.replica && cx.command.flags.has(Flag::Write) && !cx.shared.may_write_here(cx.client.primary) {
+    if cx.shared.replica && cx.command.flags.has(Flag::Write) && !cx.shared.unit_writes {
         return Err(READONLY);
     }
     if cx.shared.effects.unit_is_full() && cx.command.flags.has(Flag::Write) {

@@ -102,6 +102,11 @@ impl Effects {
         self.feed.select_anew();
     }
 
+    /// Replicas of Redis's kind hear nothing of the running unit.
+    pub(crate) fn stop_telling(&mut self) {
+        self.feed.mute_unit();
+    }
+
     /// The stream for replicas goes on from this offset, as that of the server followed so far. Not while anybody is fed.
     pub(crate) fn go_on_from(&mut self, offset: u64) {
         self.feed.go_on_from(offset);

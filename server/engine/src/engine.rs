@@ -91,6 +91,7 @@ impl Engine {
             released: 0,
             replica: false,
             following: None,
+            unit_writes: true,
             former_history: None,
             stay_blocked: false,
             pushes: ReplyWriter::default(),
@@ -773,7 +774,10 @@ impl Engine {
         self.shared.expiry_held = paused && host.cluster().is_none();
         if self.shared.following.is_some() {
             let writes = self.shared.may_write_here(client.state.primary);
+            self.shared.unit_writes = writes;
             self.shared.effects.set_refused(!writes);
+        } else {
+            self.shared.unit_writes = !self.shared.replica;
         }
         let Client { state, reply } = &mut *client;
         let mut cx = Context {

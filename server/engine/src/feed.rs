@@ -28,6 +28,8 @@ pub(crate) struct Feed {
     /// The running unit, and the number of its effects.
     unit: Vec<u8>,
     unit_effects: usize,
+    /// Nothing is told of the running unit.
+    muted: bool,
     /// Whole units that are in no piece yet.
     open: Vec<u8>,
     pieces: Vec<Piece>,
@@ -52,6 +54,14 @@ impl Feed {
         if !self.on {
             self.cut = self.cut.max(offset);
         }
+    }
+
+    /// Nobody is told of the running unit, neither of what it has done nor of what it is going to do.
+    pub fn mute_unit(&mut self) {
+        self.unit.clear();
+        self.unit_effects = 0;
+        self.db = None;
+        self.muted = true;
     }
 
     /// Forgets what the host has not taken.
@@ -80,6 +90,9 @@ impl Feed {
 
     /// Adds an effect to the running unit.
     pub fn add(&mut self, db: usize, argv: &[&[u8]]) {
+        if self.muted {
+            return;
+        }
         if self.db != Some(db) {
             self.db = Some(db);
             encode_request(&[b"SELECT", itoa::Buffer::new().format(db).as_bytes()], &mut self.unit);
@@ -103,6 +116,7 @@ impl Feed {
     /// Ends the unit. `apart`: its effects have nothing to do with each other, so that nobody minds seeing one without the
     /// other.
     pub fn end_unit(&mut self, apart: bool) {
+        self.muted = false;
         if self.unit_effects == 0 {
             return;
         }

@@ -21,9 +21,8 @@ const NO_SUCH_DATABASE: &[u8] = b"ERR DB index is out of range";
 /// How the dispatcher begins its refusal of a unit that no journal entry can hold.
 const UNIT_TOO_LARGE: &[u8] = b"ERR this script or transaction has written more";
 /// The refusal of what needs fresh data.
-pub(crate) const STALE: CommandError = CommandError::new(
-    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-);
+pub(crate) const STALE: CommandError =
+    CommandError::new("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
 
 /// How far the connection to the primary has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +135,8 @@ impl Shared {
         self.following = Some(Box::new(Following::new(host, port, history)));
         self.config.replicaof = format!("{host} {port}");
         self.replica = true;
-        self.effects.set_refused(true);
+        // The rest of the running transaction still writes, but not for replicas: as in Redis, whose replicas have nothing of it.
+        self.effects.stop_telling();
         if was_primary {
             self.end_waits();
         }
@@ -148,6 +148,7 @@ impl Shared {
         self.config.replicaof.clear();
         self.replica = false;
         self.effects.set_refused(false);
+        self.unit_writes = true;
         if let Some(history) = following.history {
             self.effects.go_on_from(history.offset);
             self.former_history = Some((history.id, history.offset + 1));

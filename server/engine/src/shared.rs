@@ -81,6 +81,8 @@ pub struct Shared {
     pub replica: bool,
     /// Whom this server follows by hand; then it is a [replica](Shared::replica) as well.
     pub following: Option<Box<crate::following::Following>>,
+    /// May the running unit write? What it was when it began, whatever it has made of it.
+    pub unit_writes: bool,
     /// The name of the stream that this server followed before it was told to follow nobody, and the first byte that is not of it.
     pub former_history: Option<(String, u64)>,
     /// A blocked client that was tried again still waits.

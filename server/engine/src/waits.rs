@@ -45,9 +45,8 @@ impl Shared {
             None => self.fed_with(wait.offset, wait.local.is_some()),
         };
         if host.cluster().is_none() {
-            let synced = wait.local.is_some()
-                && self.effects.enabled()
-                && host.facts().log_synced >= wait.position;
+            let synced =
+                wait.local.is_some() && self.effects.enabled() && host.facts().log_synced >= wait.position;
             return Progress { replicas, synced };
         }
         // The disk's progress is an index as well, which no position can be compared with.

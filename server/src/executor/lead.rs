@@ -354,7 +354,6 @@ impl Executor {
     pub(super) fn let_writes_go_on(&mut self) {
         if self.shutdown.is_none() && !self.cluster.as_ref().is_some_and(Cluster::is_handing_over) {
             self.engine.shared.pause.stop_no_more();
-            self.let_primary_go_on();
         }
     }
 

@@ -193,11 +193,7 @@ fn or_pending<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
 }
 
 /// Decrypts what has come, until there is plaintext. `WouldBlock` when more has to come first.
-fn receive(
-    tls: &mut Connection,
-    socket: &mut (impl Read + Write),
-    buf: &mut [u8],
-) -> io::Result<usize> {
+fn receive(tls: &mut Connection, socket: &mut (impl Read + Write), buf: &mut [u8]) -> io::Result<usize> {
     loop {
         match tls.reader().read(buf) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -244,7 +244,6 @@ impl Executor {
                 Event::Room => {
                     tracing::info!("there is space for the log again: writes are accepted");
                     self.engine.shared.write_refusal = None;
-                    self.let_primary_go_on();
                 }
                 Event::Failed(cause) => {
                     // Never retry, never go on: what the disk holds is unknown (fsyncgate).
@@ -255,6 +254,10 @@ impl Executor {
         }
         let Some(journal) = &mut self.journal else { return };
         let released = journal.released();
+        if self.cluster.is_none() {
+            // WAITAOF goes by it.
+            self.shared.borrow_mut().facts.log_synced = journal.synced();
+        }
         self.answer_synced();
         if released > self.released {
             self.released = released;

@@ -110,6 +110,10 @@ impl Journal for LocalJournal {
         (self.appended, self.released) = (seq, seq);
     }
 
+    fn synced(&self) -> u64 {
+        self.writer.progress().synced
+    }
+
     fn figures(&self) -> Figures {
         let progress = self.writer.progress();
         Figures {

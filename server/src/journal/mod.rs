@@ -59,6 +59,10 @@ pub trait Journal {
     /// A single node's: the state is now another, that after `seq`, which is safe; nothing has been appended since the last
     /// release, and the next batch is the one after `seq`.
     fn begin_after(&mut self, seq: u64);
+    /// What is on this node's disk: a batch, in a cluster an index of the log.
+    fn synced(&self) -> u64 {
+        self.figures().synced
+    }
     /// Figures for INFO.
     fn figures(&self) -> Figures;
 }

@@ -3,7 +3,7 @@
 
 use super::directive::{Changes, Directive, Effect, Group, dashed, directives, is_many, replace};
 use super::kinds::{
-    Addresses, BufferLimits, Checked, Clamped, Kind, MemoryOrPercent, Master, NodeAddresses, NotifyLetters,
+    Addresses, BufferLimits, Checked, Clamped, Kind, Master, MemoryOrPercent, NodeAddresses, NotifyLetters,
     OPTIONAL, OomScores, Percentiles, SaveRules, ShutdownWords, TEXT, Word, YesNo, int, memory, octal,
     one_of,
 };
@@ -41,7 +41,7 @@ directives! {
         /// Refuse other machines while there is neither a password nor an address in `bind`.
         protected_mode: bool = true, YesNo, Live;
         /// Source address of outgoing connections.
-        bind_source_addr: String = String::new(), OPTIONAL, Live, NoEffect;
+        bind_source_addr: String = String::new(), OPTIONAL, Live;
         /// Mark of the listening sockets.
         socket_mark_id: u32 = 0, int(0, UINT), AtStart, NoEffect;
         /// Connections accepted in one turn of the event loop.
@@ -408,6 +408,8 @@ directives! {
         repl_disable_tcp_nodelay: bool = false, YesNo, Live, NoEffect;
         /// Seconds after which a replication link is given up.
         repl_timeout: u32 = 60, int(1, INT), Live;
+        /// Receive the snapshot and the stream at the same time.
+        dual_channel_replication_enabled: bool = false, YesNo, Live, NoEffect;
         /// Seconds between pings to replicas.
         repl_ping_replica_period: u32 = 10, int(1, INT), Live (alias "repl-ping-slave-period");
         /// Bytes kept for replicas that come back.

@@ -120,8 +120,9 @@ fn read(plan: &Plan, mut spool: SnapshotWriter) -> Result<Dataset, String> {
     let pace = Pace::new(plan.config.key_load_delay);
     let databases = plan.config.databases as usize;
     let options = LoadOptions { databases, seed: plan.seed, config: &plan.config };
-    let file = rdb::load(&bytes, &options, &mut |_, keys| pace.key_done(keys))
-        .map_err(|error| format!("the file of {} bytes that the primary has sent is refused {error}", bytes.len()))?;
+    let file = rdb::load(&bytes, &options, &mut |_, keys| pace.key_done(keys)).map_err(|error| {
+        format!("the file of {} bytes that the primary has sent is refused {error}", bytes.len())
+    })?;
     let stream_db = file.aux.other.iter().find(|(name, _)| name == AUX_STREAM_DB);
     let stream_db = stream_db.and_then(|(_, db)| db.parse().ok()).filter(|&db| db < databases).unwrap_or(0);
     let keys = file.dbs.iter().map(Db::len).sum();

@@ -58,12 +58,15 @@ pub(super) struct Follower {
     waker: Waker,
     /// The future has something to do.
     woken: bool,
+    /// The primary is not read from for now.
+    waits: bool,
     attempts: u64,
     /// Attempts in a row that failed over the data.
     refused: u32,
     /// Offsets, and the batches that have to be released for them, oldest first.
     marks: VecDeque<Mark>,
-    released: u64,
+    /// Up to where it is safe; `None`: nothing is known yet.
+    released: Option<u64>,
     synced: u64,
     acked_at: Instant,
 }
@@ -114,10 +117,11 @@ impl Follower {
             waker: Waker::from(Arc::clone(&token)),
             token,
             woken: false,
+            waits: false,
             attempts: 0,
             refused: 0,
             marks: VecDeque::new(),
-            released: 0,
+            released: None,
             synced: 0,
             acked_at: Instant::now(),
         }
@@ -142,7 +146,7 @@ impl Follower {
     fn note_safe(&mut self, released: u64, synced: Option<u64>) {
         for mark in self.marks.iter_mut().filter(|mark| !mark.released && mark.seq <= released) {
             mark.released = true;
-            self.released = mark.offset;
+            self.released = Some(mark.offset);
         }
         while let Some(&mark) = self.marks.front()
             && mark.released
@@ -164,6 +168,10 @@ impl Executor {
     /// REPLICAOF has been said, or the server starts: takes up what [`cairn_engine::following`] says now.
     pub(super) fn follow_anew(&mut self) {
         self.finish_naming();
+        if self.engine.shared.following.is_none() {
+            // Under the name that the state has now they have to begin anew.
+            self.end_feeds();
+        }
         if let Stage::Following(slot) = std::mem::replace(&mut self.follower.stage, Stage::Resting(None)) {
             self.close(slot);
         }
@@ -181,8 +189,11 @@ impl Executor {
         if self.engine.shared.following.is_none() {
             return;
         }
+        self.let_primary_go_on();
         match &mut self.follower.stage {
-            Stage::Resting(Some(at)) if *at <= Instant::now() && self.shutdown.is_none() => self.call_primary(),
+            Stage::Resting(Some(at)) if *at <= Instant::now() && self.shutdown.is_none() => {
+                self.call_primary()
+            }
             Stage::Talking(talking) if std::mem::take(&mut self.follower.woken) => {
                 let mut context = Context::from_waker(&self.follower.waker);
                 if let Poll::Ready(outcome) = talking.as_mut().poll(&mut context) {
@@ -219,11 +230,13 @@ impl Executor {
         let config = &self.engine.shared.config;
         let following = self.engine.shared.following.as_ref().ok_or("nobody is followed")?;
         let tls = config.tls_replication.then(|| tls::connector(config)).transpose();
-        let own_port = if config.tls_replication && config.tls_port != 0 { config.tls_port } else { shown_port(config) };
+        let own_port =
+            if config.tls_replication && config.tls_port != 0 { config.tls_port } else { shown_port(config) };
         let announced = config.replica_announce_port;
         Ok(Terms {
             host: following.host.clone(),
             port: following.port,
+            source: config.bind_source_addr.clone(),
             tls: tls.map_err(|error| format!("tls-replication: {error:#}"))?,
             user: config.masteruser.clone(),
             password: config.masterauth.clone(),
@@ -261,7 +274,8 @@ impl Executor {
         };
         match std::mem::replace(&mut agreed.data, Data::Same) {
             Data::Same => {
-                let Some(history) = self.engine.shared.following.as_ref().and_then(|following| following.history.clone())
+                let Some(history) =
+                    self.engine.shared.following.as_ref().and_then(|following| following.history.clone())
                 else {
                     return self.link_failed("it goes on with what was never begun");
                 };
@@ -286,7 +300,11 @@ impl Executor {
     /// Tells the new state's snapshot its position, once the old state has come to rest.
     fn begin_naming(&mut self) {
         let effects = &self.engine.shared.effects;
-        if !effects.is_settled() || self.has_unreleased() || self.shutdown.is_some() || self.log_switch.is_some() {
+        if !effects.is_settled()
+            || self.has_unreleased()
+            || self.shutdown.is_some()
+            || self.log_switch.is_some()
+        {
             return;
         }
         if self.snapshots.running() {
@@ -294,7 +312,9 @@ impl Executor {
             self.snapshots.cancel();
             return;
         }
-        let Stage::Loaded(new) = std::mem::replace(&mut self.follower.stage, Stage::Resting(None)) else { return };
+        let Stage::Loaded(new) = std::mem::replace(&mut self.follower.stage, Stage::Resting(None)) else {
+            return;
+        };
         let NewState { agreed, offset, loaded } = *new;
         let Loaded { data, commit, done } = loaded;
         let seq = self.engine.shared.effects.newest_seq() + 1;
@@ -329,7 +349,9 @@ impl Executor {
             Err(NotNamed { error, uncertain: false }) => return self.link_failed(&error),
             Err(NotNamed { error, .. }) => {
                 // Only a start can tell which state counts.
-                tracing::error!("stopping at once: what has become of the snapshot of the primary's data is unknown: {error}");
+                tracing::error!(
+                    "stopping at once: what has become of the snapshot of the primary's data is unknown: {error}"
+                );
                 crate::process::abort();
             }
         };
@@ -379,7 +401,7 @@ impl Executor {
         let follower = &mut self.follower;
         follower.stage = Stage::Following(slot);
         follower.marks.clear();
-        (follower.released, follower.synced) = (history.offset, history.offset);
+        (follower.released, follower.synced) = (Some(history.offset), history.offset);
         if let Some(following) = &mut self.engine.shared.following {
             following.link = Link::Up;
             following.slot = Some(slot);
@@ -392,7 +414,7 @@ impl Executor {
         // What was executed before the link broke may not be released yet.
         self.mark_executed();
         if self.has_unreleased() {
-            self.follower.released = 0;
+            self.follower.released = None;
             self.follower.synced = 0;
         }
         self.acknowledge(true);
@@ -435,15 +457,20 @@ impl Executor {
         }
     }
 
-    /// Is this the primary, and may nothing more be executed of what it sends now?
+    /// Is this the primary, and may nothing more be executed of what it sends now? CLIENT PAUSE holds it, too, as in Redis.
     pub(super) fn primary_has_to_wait(&self, slot: Slot) -> bool {
+        let shared = &self.engine.shared;
         matches!(self.follower.stage, Stage::Following(at) if at == slot)
-            && (self.engine.shared.write_refusal.is_some() || self.engine.shared.pause.stopping)
+            && (shared.write_refusal.is_some() || shared.pause.holds_writes(shared.now_ms))
     }
 
-    /// The primary may go on.
-    pub(super) fn let_primary_go_on(&mut self) {
-        if let Stage::Following(slot) = self.follower.stage
+    /// Looks at the primary's connection again when it need not wait any more.
+    fn let_primary_go_on(&mut self) {
+        let Stage::Following(slot) = self.follower.stage else { return };
+        let waits = self.primary_has_to_wait(slot);
+        let has_waited = std::mem::replace(&mut self.follower.waits, waits);
+        if has_waited
+            && !waits
             && let Some(connection) = self.connection(slot)
         {
             connection.token.list();
@@ -482,22 +509,23 @@ impl Executor {
     /// Acknowledges what is safe, if the primary has asked for that, or `now`.
     pub(super) fn acknowledge(&mut self, now: bool) {
         let Stage::Following(slot) = self.follower.stage else { return };
-        let asked = self.engine.shared.following.as_ref().is_some_and(|following| following.ack_wanted.is_some());
+        let asked =
+            self.engine.shared.following.as_ref().is_some_and(|following| following.ack_wanted.is_some());
         if !(asked || now) && self.follower.marks.len() < MARKS_MAX {
             return;
         }
         let (released, synced) = match &self.journal {
-            Some(journal) => (self.released, Some(journal.figures().synced)),
+            Some(journal) => (self.released, Some(journal.synced())),
             None => (u64::MAX, None),
         };
         self.follower.note_safe(released, synced);
-        let safe = self.follower.released;
+        let Some(safe) = self.follower.released else { return };
         let Some(following) = &mut self.engine.shared.following else { return };
         let asked = following.ack_wanted.is_some_and(|wanted| wanted <= safe);
         if asked {
             following.ack_wanted = None;
         }
-        if !(asked || now) || safe == 0 {
+        if !(asked || now) {
             return;
         }
         self.follower.acked_at = Instant::now();

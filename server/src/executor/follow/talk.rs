@@ -17,6 +17,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -25,7 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_engine::following::{History, Link, Transfer};
 use cairn_proto::encode_request;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -47,6 +48,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 pub struct Terms {
     pub host: String,
     pub port: u16,
+    /// `bind-source-addr`.
+    pub source: String,
     pub tls: Option<Arc<ClientConfig>>,
     pub user: String,
     pub password: String,
@@ -89,13 +92,13 @@ pub async fn agree(terms: Terms, progress: Rc<Progress>) -> Result<Agreed, Strin
     let Terms { host, port, patience, .. } = &terms;
     progress.link.set(Link::Connecting);
     let until = Instant::now() + *patience;
-    let socket = timeout_at(until, TcpStream::connect((host.as_str(), *port)))
+    let socket = timeout_at(until, connect(host, *port, &terms.source))
         .await
         .map_err(|_| "it does not answer within repl-timeout".to_owned())?
         .map_err(|error| format!("cannot connect: {error}"))?;
     // A failure leaves a working, only slower, socket.
     let _ = socket.set_nodelay(true);
-    let name = |address: io::Result<std::net::SocketAddr>| address.map_or(String::new(), |found| found.to_string());
+    let name = |address: io::Result<SocketAddr>| address.map_or(String::new(), |found| found.to_string());
     let (address, local_address) = (name(socket.peer_addr()), name(socket.local_addr()));
     let stream = match &terms.tls {
         None => Stream::Tcp(socket),
@@ -119,6 +122,24 @@ pub async fn agree(terms: Terms, progress: Rc<Progress>) -> Result<Agreed, Strin
     progress.link.set(Link::Sync);
     let loaded = wire.receive_data(terms.plan, terms.waker, &progress).await?;
     Ok(wire.agreed(address, local_address, id, Data::New { offset, loaded }))
+}
+
+/// To the first of the host's addresses that can be reached from `source` (empty: from any).
+async fn connect(host: &str, port: u16, source: &str) -> io::Result<TcpStream> {
+    if source.is_empty() {
+        return TcpStream::connect((host, port)).await;
+    }
+    let from: IpAddr = source.parse().map_err(|_| io::Error::other("bind-source-addr is no address"))?;
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for to in lookup_host((host, port)).await?.filter(|to| to.is_ipv4() == from.is_ipv4()) {
+        let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind(SocketAddr::new(from, 0))?;
+        match socket.connect(to).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 enum Answer {
@@ -157,7 +178,8 @@ impl Wire {
             }
             let answer = self.line().await?;
             if !answer.starts_with('+') {
-                return Err(format!("it does not accept masterauth: '{answer}'"));
+                // Valkey's words.
+                return Err(format!("Unable to AUTH to PRIMARY (masterauth, masteruser): {answer}"));
             }
         }
         let port = terms.listening_port.to_string();
@@ -174,7 +196,9 @@ impl Wire {
         self.say(&[&[b"REPLCONF".as_slice()], words].concat()).await?;
         let answer = self.line().await?;
         if ["-NOAUTH", "-NOPERM"].iter().any(|error| answer.starts_with(error)) {
-            return Err(format!("it does not let this server follow, see masterauth and masteruser: '{answer}'"));
+            return Err(format!(
+                "it does not let this server follow, see masterauth and masteruser: '{answer}'"
+            ));
         }
         if answer.starts_with('-') {
             tracing::debug!(answer, "the primary does not know a word of REPLCONF");
@@ -234,7 +258,8 @@ impl Wire {
             if length == Some(read) {
                 break;
             }
-            let mut part = self.some().await.map_err(|error| format!("{error} after {read} bytes of its data"))?;
+            let mut part =
+                self.some().await.map_err(|error| format!("{error} after {read} bytes of its data"))?;
             if let Some(length) = length {
                 let left = length - read;
                 if part.len() as u64 > left {
@@ -260,7 +285,10 @@ impl Wire {
                 break;
             }
         }
-        tracing::info!(bytes = read, "the primary's data has come; the old data is served until it is loaded");
+        tracing::info!(
+            bytes = read,
+            "the primary's data has come; the old data is served until it is loaded"
+        );
         // If the thread is gone, it has said why.
         let _ = parts.send(Part::End).await;
         loop {

@@ -128,7 +128,8 @@ fn greet(cx: &mut Context<'_>) {
     let version = if cx.reply.resp == Resp::V3 { 3 } else { 2 };
     let id = cx.client.id as i64;
     let mode = mode(cx.host);
-    let role = if cx.host.cluster().map_or(!cx.shared.replica, |view| view.leads()) { "master" } else { "replica" };
+    let role =
+        if cx.host.cluster().map_or(!cx.shared.replica, |view| view.leads()) { "master" } else { "replica" };
     let reply = &mut *cx.reply;
     reply.map(7);
     reply.bulk(b"server");

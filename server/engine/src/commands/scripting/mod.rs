@@ -276,7 +276,7 @@ fn limits(
         return Err("ERR Can not run script on cluster, 'no-cluster' flag is set.".into());
     }
     if !flags.no_writes {
-        if !cx.shared.may_write_here(cx.client.primary) {
+        if !cx.shared.unit_writes {
             return Err("READONLY Can not run script with write flag on readonly replica".into());
         }
         if let Some(refusal) = &cx.shared.write_refusal {
@@ -340,6 +340,9 @@ impl Caller<'_, '_> {
         if let Err(denial) = self.cx.check_permissions_for(command, args, Setting::Lua) {
             let text = denial.text(self.cx.client.login.name(), command, args.as_slice(), false);
             return Err(CommandError::Bytes([b"ERR ACL failure in script: ", &*text].concat()));
+        }
+        if !command.flags.has(Flag::Stale) && !self.cx.client.primary && self.cx.shared.is_stale() {
+            return Err("ERR Can not execute the command on a stale replica".into());
         }
         let writes = command.flags.has(Flag::Write);
         // What others may hear of counts as a write: a read-only script runs even where writes are paused.

@@ -98,7 +98,8 @@ pub(super) fn describe(text: &mut Text, cx: &Context<'_>, following: &Following)
     text.field("slave_read_repl_offset", read);
     text.field("slave_repl_offset", executed);
     if let Some(transfer) = following.transfer.filter(|_| following.link == Link::Sync) {
-        let percent = if transfer.total > 0 { transfer.read as f64 * 100.0 / transfer.total as f64 } else { 0.0 };
+        let percent =
+            if transfer.total > 0 { transfer.read as f64 * 100.0 / transfer.total as f64 } else { 0.0 };
         text.field("master_sync_total_bytes", transfer.total);
         text.field("master_sync_read_bytes", transfer.read);
         text.field("master_sync_left_bytes", transfer.total as i64 - transfer.read as i64);

@@ -244,15 +244,12 @@ fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.field("rss_overhead_bytes", 0);
     text.ratio("mem_fragmentation_ratio", ratio(resident, used));
     text.field("mem_fragmentation_bytes", beyond);
-    text.constants(
-        &[
-            "mem_not_counted_for_evict",
-            "mem_replication_backlog",
-            "mem_total_replication_buffers",
-            "mem_clients_slaves",
-        ],
-        0,
-    );
+    // Eviction leaves out what goes away by itself.
+    let fed = cx.shared.fed_bytes;
+    text.field("mem_not_counted_for_evict", fed);
+    text.field("mem_replication_backlog", 0);
+    text.field("mem_total_replication_buffers", fed);
+    text.field("mem_clients_slaves", fed);
     text.field("mem_clients_normal", of_clients);
     text.field("mem_cluster_links", 0);
     text.field("mem_aof_buffer", facts.log_queued_bytes);

@@ -128,7 +128,8 @@ pub(super) fn replication(text: &mut Text, cx: &Context<'_>, _facts: &Facts) {
             None => (cx.shared.effects.fed_offset(), &*cx.shared.replication_id),
         },
     };
-    let former = cx.shared.former_history.as_ref().filter(|_| view.is_none() && cx.shared.following.is_none());
+    let former =
+        cx.shared.former_history.as_ref().filter(|_| view.is_none() && cx.shared.following.is_none());
     match &view {
         Some(view) if !view.leads() => replica(text, cx, view),
         Some(view) => master(text, cx, view),

@@ -35,12 +35,7 @@ fn wait(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 }
 
 /// WAIT of a single node: for replicas of Redis's kind, who are asked how far they have come.
-fn wait_for_replicas(
-    cx: &mut Context<'_>,
-    replicas: usize,
-    deadline_ms: Option<i64>,
-    local: Option<bool>,
-) {
+fn wait_for_replicas(cx: &mut Context<'_>, replicas: usize, deadline_ms: Option<i64>, local: Option<bool>) {
     let offset = cx.client.written_offset;
     let position = cx.client.written_seq;
     let mut wait = ReplicaWait { position, replicas, local, index: None, offset };
