@@ -650,13 +650,15 @@ impl Engine {
         for code in libraries {
             functions.load(code, false, &mut Unattended).map_err(|error| error.to_string())?;
         }
-        for db in 0..dbs.len() {
+        for (at, (old, new)) in self.keys.dbs().iter().zip(&dbs).enumerate() {
             let applier = &mut self.applier.state;
-            self.shared.touch_all(&self.keys.dbs()[db], db, applier);
-            self.shared.touch_all(&dbs[db], db, applier);
+            self.shared.touch_all(old, at, applier);
+            self.shared.touch_all(new, at, applier);
         }
         self.shared.tracking.all_changed();
         self.restore(dbs, functions, seq, self.shared.now_ms);
+        // The primary has none that it would tell of, and neither has the snapshot of its data.
+        self.restore_indexes(None)?;
         self.shared.effects.forget_dirty(u64::MAX);
         self.with_applier(host, |_| {});
         self.serve_blocked(host);

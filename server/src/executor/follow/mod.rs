@@ -38,6 +38,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::door::prepare_socket;
+use super::stream::Stream;
 use super::wake::{Ready, Token};
 use super::{Executor, FOLLOW_TOKEN, now_ms, tls};
 use crate::start::shown_port;
@@ -381,8 +382,9 @@ impl Executor {
     fn attach(&mut self, agreed: Agreed, history: History) {
         let Agreed { stream, received, address, local_address, .. } = agreed;
         let now_ms = now_ms();
+        let tls = matches!(stream, Stream::Tls(_));
         let fd = prepare_socket(&stream, self.engine.shared.config.tcp_keepalive);
-        let slot = self.engine.connect(ClientInfo { address, local_address, fd, unix_socket: false });
+        let slot = self.engine.connect(ClientInfo { address, local_address, fd, unix_socket: false, tls });
         if let Some(client) = self.engine.client(slot) {
             client.state.primary = true;
             client.state.authenticated = true;
