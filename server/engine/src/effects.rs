@@ -200,6 +200,12 @@ impl Effects {
         (self.open.len() - self.whole).max(self.feed.unit_len()) > self.unit_bytes_max
     }
 
+    /// May the running unit write so many bytes more?
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        let written = (self.open.len() - self.whole).max(self.feed.unit_len());
+        written.saturating_add(bytes) <= self.unit_bytes_max
+    }
+
     /// Changes since the counter was last taken back.
     pub fn dirty(&self) -> u64 {
         self.dirty

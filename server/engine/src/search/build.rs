@@ -139,8 +139,7 @@ impl Search {
     pub(super) fn replace_worn_out(&mut self) {
         for entry in self.indexes.values_mut() {
             if entry.successor.is_none() && entry.index.wants_rebuild() {
-                entry.successor = Some(Box::new(entry.empty_index(self.seed)));
-                entry.progress = Progress::Waiting { again: false };
+                entry.begin_successor(self.seed);
             }
         }
     }
@@ -153,6 +152,12 @@ impl IndexEntry {
         if again || !known {
             self.follow(keys, key);
         }
+    }
+
+    /// Has the index built anew beside itself, with ids from the beginning.
+    pub(super) fn begin_successor(&mut self, seed: u64) {
+        self.successor = Some(Box::new(self.empty_index(seed)));
+        self.progress = Progress::Waiting { again: false };
     }
 
     fn empty_index(&self, seed: u64) -> Index {

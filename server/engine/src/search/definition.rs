@@ -138,7 +138,7 @@ impl Definition {
             } else if cursor.take_if("TEMPORARY") {
                 let seconds = cursor.int().map_err(|bad| bad.of("TEMPORARY"))?;
                 let ms = seconds.checked_mul(1000).ok_or(Bad::Bounds.of("TEMPORARY"))?;
-                self.temporary_ms = (seconds != -1).then_some(ms);
+                self.temporary_ms = (seconds >= 0).then_some(ms);
             } else if cursor.take_if("STOPWORDS") {
                 given.stop_words = Some(cursor.counted().map_err(|bad| bad.of("STOPWORDS"))?);
             } else {

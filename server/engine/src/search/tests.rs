@@ -376,3 +376,55 @@ fn a_read_of_an_index_waits_for_what_is_not_released() {
     server.release();
     assert!(server.output(b).starts_with(b"*"));
 }
+
+#[test]
+fn an_index_that_is_worn_out_is_replaced_while_it_goes_on_answering() {
+    let (mut server, a) = indexed();
+    for n in 0..200 {
+        server.run(a, &format!("HSET p:{n} name lamp price {n}"));
+        server.run(a, &format!("HSET p:{n} tags a"));
+    }
+    server.run(a, "FT.SYNUPDATE i g SKIPINITIALSCAN lamp light");
+    let entry = server.engine.shared.search.find_mut(b"i").expect("it is there");
+    assert_eq!(entry.index.stats().max_doc_id, 400);
+    entry.begin_successor(1);
+    assert!(server.engine.build_indexes(&server.host, 50));
+    assert_eq!(found(&server, "i", "lamp").len(), 200, "the old one answers");
+    server.run(a, "DEL p:1");
+    server.run(a, "HSET p:new name lamp");
+    server.run(a, "HSET p:2 name chair");
+    build(&mut server);
+    let entry = server.engine.shared.search.find(b"i").expect("it is there");
+    assert!(entry.index.stats().max_doc_id < 400 && entry.successor.is_none());
+    assert_eq!(found(&server, "i", "lamp").len(), 199);
+    assert_eq!(found(&server, "i", "light").len(), 199);
+    assert_eq!(found(&server, "i", "chair"), ["p:2"]);
+    assert_eq!(server.engine.shared.search.trash.len(), 1, "the old one is dropped elsewhere");
+}
+
+#[test]
+fn a_script_finds_what_it_has_written_however_much_that_is() {
+    let (mut server, a) = indexed();
+    let script = "for n = 1, 5000 do redis.call('HSET', 'p:' .. n, 'name', 'lamp') end \
+                  redis.call('DEL', 'p:7') return redis.call('FT.SEARCH', 'i', 'lamp', 'LIMIT', 0, 0)";
+    assert_eq!(server.send(a, &[b"EVAL", script.as_bytes(), b"0"]), b"*1\r\n:4999\r\n");
+    server.run(a, "MULTI");
+    server.run(a, "DEL p:8");
+    server.run(a, "FT.SEARCH i lamp LIMIT 0 0");
+    assert!(server.run(a, "EXEC").ends_with("*1\r\n:4998\r\n"));
+    let follower = server.replica();
+    assert_eq!(follower.engine.shared.search.find(b"i").expect("it is there").index.len(), 4998);
+}
+
+#[test]
+fn keys_that_are_too_many_for_one_unit_stay_with_their_index() {
+    let (mut server, a) = indexed();
+    for n in 0..20 {
+        server.run(a, &format!("HSET p:{n} name lamp"));
+    }
+    server.engine.shared.effects.unit_bytes_max = 1000;
+    assert!(server.run(a, "FT.DROPINDEX i DD").starts_with("-The index has too many keys"));
+    assert_eq!(found(&server, "i", "lamp").len(), 20);
+    assert_eq!(server.run(a, "FT.DROPINDEX i"), "+OK\r\n");
+    assert_eq!(server.run(a, "DBSIZE"), ":20\r\n");
+}

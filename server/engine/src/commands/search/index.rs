@@ -135,16 +135,31 @@ fn drop_index(cx: &mut Context<'_>, args: Args<'_>, deletes: bool) -> CommandRes
         Some(_) if args.is(2, "DD") && !deletes => true,
         Some(_) => return Err("Unknown argument".into()),
     };
-    drop_with_keys(cx, name, with_keys);
+    if !drop_with_keys(cx, name, with_keys) {
+        return Err("The index has too many keys to delete them at once: drop it without them".into());
+    }
     cx.reply.ok();
     Ok(())
 }
 
+/// Bytes of the effect that deletes a key, beside its name.
+const DELETION_BYTES: usize = 64;
+
 /// Drops the index, and the keys that are in it if `with_keys` or if it is a temporary one. What a follower's index holds may be
-/// less or more at the moment: it hears of the keys one by one.
-fn drop_with_keys(cx: &mut Context<'_>, name: &[u8], with_keys: bool) {
-    let Some(entry) = cx.search().drop_index(name) else { return };
-    if !cx.mode.applying && (with_keys || entry.definition.temporary_ms.is_some()) {
+/// less or more at the moment: it hears of the keys one by one. False, and nothing is dropped, if so many deletions do not fit
+/// into one unit.
+fn drop_with_keys(cx: &mut Context<'_>, name: &[u8], with_keys: bool) -> bool {
+    cx.search();
+    let Some(entry) = cx.shared.search.find(name) else { return true };
+    let with_keys = !cx.mode.applying && (with_keys || entry.definition.temporary_ms.is_some());
+    if with_keys {
+        let bytes = entry.index.keys().map(|key| key.len() + DELETION_BYTES).sum();
+        if !cx.shared.effects.has_room_for(bytes) {
+            return false;
+        }
+    }
+    let Some(entry) = cx.shared.search.drop_index(name) else { return true };
+    if with_keys {
         let home = cx.keys.selected();
         cx.keys.select(0);
         for key in entry.index.keys() {
@@ -155,9 +170,11 @@ fn drop_with_keys(cx: &mut Context<'_>, name: &[u8], with_keys: bool) {
     let name = entry.definition.name.clone();
     cx.shared.search.discard(entry);
     cx.definitions_changed(&[b"FT.DROPINDEX", &name]);
+    true
 }
 
-/// A temporary index that nobody has used for long enough goes, with its keys: one of them each time.
+/// A temporary index that nobody has used for long enough goes, with its keys: one of them each time. It stays if they are too
+/// many.
 pub(crate) fn drop_idle(cx: &mut Context<'_>) {
     let now_ms = cx.now_ms();
     if let Some(name) = cx.shared.search.idle(now_ms).map(Box::<[u8]>::from) {
