@@ -153,16 +153,19 @@ pub enum NumberError {
     NotNumber,
     /// The result is out of a double's range.
     OutOfRange,
+    /// The result of two integers is out of the range of integers.
+    Overflow,
 }
 
 impl NumberOp {
-    /// Of two integers of 64 signed bits the result is one too, and wraps around; of anything else it is a double.
+    /// Of two integers of 64 signed bits the result is one too; of anything else it is a double.
     pub fn apply(self, value: &Json, operand: &Json) -> Result<Json, NumberError> {
         if let (Json::Int(a), Json::Int(b)) = (value, operand) {
-            return Ok(Json::Int(match self {
-                Self::Add => a.wrapping_add(*b),
-                Self::Multiply => a.wrapping_mul(*b),
-            }));
+            let result = match self {
+                Self::Add => a.checked_add(*b),
+                Self::Multiply => a.checked_mul(*b),
+            };
+            return result.map(Json::Int).ok_or(NumberError::Overflow);
         }
         let (Some(a), Some(b)) = (value.as_f64(), operand.as_f64()) else {
             return Err(NumberError::NotNumber);
@@ -232,12 +235,13 @@ mod tests {
     }
 
     #[test]
-    fn integers_wrap_and_doubles_must_be_finite() {
+    fn integers_must_fit_and_doubles_must_be_finite() {
         use NumberOp::{Add, Multiply};
         for (op, a, b, result) in [
             (Add, "1", "2", Ok("3")),
-            (Add, "9223372036854775807", "1", Ok("-9223372036854775808")),
-            (Multiply, "4611686018427387904", "4", Ok("0")),
+            (Add, "9223372036854775807", "1", Err(NumberError::Overflow)),
+            (Multiply, "4611686018427387904", "4", Err(NumberError::Overflow)),
+            (Multiply, "-9223372036854775808", "-1", Err(NumberError::Overflow)),
             (Add, "1", "0.5", Ok("1.5")),
             (Add, "1.5", "1.5", Ok("3.0")),
             (Add, "9223372036854775808", "1", Ok("9.223372036854776e18")),

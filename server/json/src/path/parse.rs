@@ -48,6 +48,9 @@ impl std::error::Error for PathError {}
 
 type Parsed<T> = Result<T, PathError>;
 
+/// What may stand after `[`, in RedisJSON's words, which leave the filter out.
+const IN_BRACKETS: &str = "'<string>[,<string>,...]', '<number>', ['start:end:steps'], '*'";
+
 /// Parses a path that begins with `$`.
 pub(super) fn path(text: &str) -> Parsed<Vec<Segment>> {
     let mut parser = Parser { text, at: 0, nesting: 0 };
@@ -58,7 +61,7 @@ pub(super) fn path(text: &str) -> Parsed<Vec<Segment>> {
     let segments = parser.root()?;
     parser.skip_spaces();
     if parser.at < text.len() {
-        return Err(parser.expected("element, EOI"));
+        return Err(parser.expected("EOI, '..'"));
     }
     Ok(segments)
 }
@@ -151,7 +154,7 @@ impl<'a> Parser<'a> {
             Some(b'[') if self.take("[") => self.bracket()?,
             Some(b'*') if self.take("*") => Segment::All,
             Some(byte) if is_name(byte) => self.name()?,
-            _ => return Err(self.expected("<string>, '*', bracket")),
+            _ => return Err(self.expected("<string>, '*'")),
         });
         Ok(true)
     }
@@ -186,17 +189,17 @@ impl<'a> Parser<'a> {
             }
             Some(b'-' | b'0'..=b'9' | b':') => self.indexes()?,
             _ => {
-                return Err(self.expected(
-                    "'*', '<number>[,<number>,...]', ['start:end:steps'], '<string>[,<string>,...]', \
-                     '[?(filter_expression)]'",
-                ));
+                return Err(self.expected(IN_BRACKETS));
             }
         };
         if self.take("]") { Ok(segment) } else { Err(self.expected("]")) }
     }
 
     fn indexes(&mut self) -> Parsed<Segment> {
-        let start = if self.peek() == Some(b':') { None } else { Some(self.integer()?) };
+        let start = match self.peek() {
+            Some(b':') => None,
+            _ => Some(self.integer().map_err(|error| PathError { expected: IN_BRACKETS, ..error })?),
+        };
         if self.take(":") {
             let end = match self.peek() {
                 Some(b'-' | b'0'..=b'9') => Some(self.integer()?),
@@ -213,7 +216,7 @@ impl<'a> Parser<'a> {
             }
             return Ok(Segment::Slice { start, end, step });
         }
-        let mut indexes = vec![start.ok_or(self.expected("'<number>'"))?];
+        let mut indexes = vec![start.ok_or(self.expected(IN_BRACKETS))?];
         while self.take(",") {
             self.skip_spaces();
             indexes.push(self.integer()?);
@@ -400,9 +403,9 @@ impl<'a> Parser<'a> {
             _ if self.take("false") => Term::Bool(false),
             _ if self.take("null") => Term::Null,
             _ => {
-                return Err(self.expected(
-                    "from_current, from_root, decimal, string_value, boolean_true, boolean_false, null",
-                ));
+                return Err(
+                    self.expected("decimal, from_current, from_root, boolean_true, boolean_false, null")
+                );
             }
         }))
     }

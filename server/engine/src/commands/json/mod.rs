@@ -90,6 +90,11 @@ fn parse_json(arg: &[u8]) -> CommandResult<Json> {
     Json::parse(text(arg)?).map_err(|error| error.to_string().into())
 }
 
+/// [`parse_json`] for what something is done with: RedisJSON words those errors otherwise.
+fn parse_operand(arg: &[u8]) -> CommandResult<Json> {
+    Json::parse(text(arg)?).map_err(|error| format!("ERR {error}").into())
+}
+
 /// The document in a value.
 fn document_in(value: &Value) -> CommandResult<&Json> {
     match value {

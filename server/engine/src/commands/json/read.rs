@@ -4,7 +4,7 @@ use cairn_json::{Json, Path, Type};
 
 use super::reply::{self, is_resp3};
 use super::{
-    DEFAULT_PATH, NO_KEY, NO_PATH, NOT_INTEGER, no_path_or, parse_json, parse_path, read, text,
+    DEFAULT_PATH, NO_KEY, NO_PATH, NOT_INTEGER, no_path_or, parse_operand, parse_path, read, text,
     wrong_type_of_value,
 };
 use crate::args::{Args, parse_i64};
@@ -169,7 +169,7 @@ fn arrindex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         return Err(CommandError::Arity(cx.command.full_name.clone()));
     }
     let document = read(cx, args.at(1))?.cloned();
-    let wanted = parse_json(args.at(3))?;
+    let wanted = parse_operand(args.at(3))?;
     let document = document.ok_or(NO_PATH)?;
     let place = |value: &Json| value.as_array().map(|elements| index_of(elements, &wanted, start, stop));
     let values = parse_path(path)?.select(&document)?;

@@ -4,7 +4,7 @@ use cairn_json::{Json, NumberError, NumberOp, Path, Text};
 
 use super::edit::{Edit, Growth};
 use super::reply::{self, REPLY_LEN_MAX, is_resp3};
-use super::{DEFAULT_PATH, parse_json, text, wrong_type_of_value};
+use super::{DEFAULT_PATH, parse_operand, text, wrong_type_of_value};
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ_UPDATE, UPDATE};
 use crate::context::Context;
@@ -56,7 +56,7 @@ fn calculate(cx: &mut Context<'_>, args: Args<'_>, op: NumberOp, event: &'static
     let path = text(args.at(2))?;
     let operand_text = text(args.at(3))?;
     // What it is matters only once there is a number.
-    let operand = parse_json(operand_text.as_bytes());
+    let operand = parse_operand(operand_text.as_bytes());
     let edited = Edit { key: args.at(1), path, event, innermost_first: false }.run(
         cx,
         |_, value| {
@@ -66,7 +66,8 @@ fn calculate(cx: &mut Context<'_>, args: Args<'_>, op: NumberOp, event: &'static
             match op.apply(value, operand.as_ref().map_err(CommandError::clone)?) {
                 Ok(_) => Ok(true),
                 Err(NumberError::NotNumber) => Err("bad input number".into()),
-                Err(NumberError::OutOfRange) => Err("result is not a number".into()),
+                Err(NumberError::OutOfRange) => Err("ERR result is not a number".into()),
+                Err(NumberError::Overflow) => Err("ERR numeric overflow".into()),
             }
         },
         |value| {
@@ -150,7 +151,7 @@ fn strappend(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         Some(arg) => (first, text(arg)?),
         None => (DEFAULT_PATH, first),
     };
-    let suffix = parse_json(source.as_bytes());
+    let suffix = parse_operand(source.as_bytes());
     let mut growth = Growth::new(source.len(), 0);
     let edited = Edit { key: args.at(1), path, event: "json.strappend", innermost_first: false }.run(
         cx,
