@@ -1,4 +1,4 @@
-"""Documents and search with node-redis and redis-py, before and after a server is lost."""
+"""Documents, search, suggestions and vector sets with node-redis and redis-py, before and after a server is lost."""
 
 import array
 import json
@@ -11,6 +11,7 @@ from redis.commands.search.field import GeoField, NumericField, TagField, TextFi
 from redis.commands.search.index_definition import IndexDefinition, IndexType
 from redis.commands.search.query import Query
 from redis.commands.search.reducers import count
+from redis.commands.search.suggestion import Suggestion
 
 
 class Node:
@@ -107,6 +108,27 @@ def test_node_redis_with_documents(servers, programs, protocol):
     assert servers.client().dbsize() == 0
 
 
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_node_redis_with_suggestions_and_vector_sets(one_node, programs, protocol):
+    node = Node(programs, protocol, one_node.ports)
+    assert node("ft", "sugAdd", "sug", "MacBook Pro", 2) == 1
+    assert node("ft", "sugAdd", "sug", "Magic Mouse", 1) == 2
+    assert node("ft", "sugGet", "sug", "ma") == ["MacBook Pro", "Magic Mouse"]
+    assert [s["suggestion"] for s in node("ft", "sugGetWithScores", "sug", "mac")] == ["MacBook Pro"]
+    assert node("ft", "sugLen", "sug") == 2
+    assert node("ft", "sugDel", "sug", "Magic Mouse") in (1, True)
+    assert node("", "vAdd", "set", [1, 0], "east") in (1, True)
+    assert node("", "vAdd", "set", [0, 1], "north", {"SETATTR": {"n": 1}}) in (1, True)
+    assert node("", "vSim", "set", [1, 0.1], {"COUNT": 1}) == ["east"]
+    scores = node("", "vSimWithScores", "set", "north")
+    assert max(scores, key=scores.get) == "north"
+    assert node("", "vCard", "set") == 2
+    assert node("", "vDim", "set") == 2
+    assert node("", "vGetAttr", "set", "north") == {"n": 1}
+    assert node("", "vInfo", "set")["vector-dim"] == 2
+    assert node("", "vRem", "set", "east") in (1, True)
+
+
 def eventually(ask):
     """An answer, as soon as there is one: what lost its connection asks again."""
 
@@ -173,3 +195,29 @@ def test_redis_py_with_hashes(servers, protocol):
     assert client.ft("shop").search("chair").total == 1
     index.dropindex()
     assert client.exists("product:0") == 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_redis_py_with_vector_sets_and_suggestions(servers, protocol):
+    client = servers.connect(decode_responses=True, protocol=protocol)
+    vectors = client.vset()
+    for name, floats in [("east", [1, 0]), ("north", [0, 1]), ("northeast", [1, 1])]:
+        assert vectors.vadd("set", floats, name) == 1
+    vectors.vadd("set", array.array("f", [-1, 0]).tobytes(), "west", attributes={"far": 1})
+    assert vectors.vsim("set", [1, 0.1], count=2) == ["east", "northeast"]
+    scores = vectors.vsim("set", "east", with_scores=True)
+    assert scores["east"] == pytest.approx(1, abs=1e-3)
+    assert vectors.vsim("set", "east", filter=".far == 1") == ["west"]
+    assert (vectors.vcard("set"), vectors.vdim("set")) == (4, 2)
+    assert vectors.vgetattr("set", "west") == {"far": 1}
+    assert vectors.vemb("set", "north") == pytest.approx([0, 1], abs=0.02)
+    assert vectors.vinfo("set")["vector-dim"] == 2
+    assert set(vectors.vrandmember("set", 10)) == {"east", "north", "northeast", "west"}
+    assert vectors.vrem("set", "north") == 1
+    client.ft().sugadd("sug", Suggestion("reading lamp", 2), Suggestion("red lamp"))
+    assert [s.string for s in client.ft().sugget("sug", "re")] == ["reading lamp", "red lamp"]
+    before = vectors.vsim("set", [1, 0.1], with_scores=True)
+    servers.fail()
+    assert eventually(lambda: vectors.vsim("set", [1, 0.1], with_scores=True)) == before
+    assert client.ft().suglen("sug") == 2
+    assert vectors.vadd("set", [0, 1], "north") == 1

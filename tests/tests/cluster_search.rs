@@ -1,4 +1,4 @@
-//! Documents and indexes on three nodes: all nodes are alike, and each of them answers searches as a look at every
+//! Documents, vector sets and indexes on three nodes: all nodes are alike, and each of them answers searches as a look at every
 //! product says, whoever leads, after a restart of all, and after a snapshot was installed.
 
 use std::time::Duration;
@@ -6,16 +6,20 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use cairn_products::shop::{Form, Shop, Vectors};
 use cairn_tests::cluster::group::{Cluster, Plan, SETTLE_LIMIT};
-use redis::{Client, Connection};
+use redis::{Client, Connection, Value};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PRODUCTS: usize = 300;
 const QUERIES: usize = 25;
 const EF_RUNTIME: usize = 300;
+/// Elements of the vector set, which has a direction for each.
+const DIRECTIONS: u32 = 60;
 
 /// Everything that is written, and what must be found.
 struct World {
     shops: [Shop; 2],
+    /// What searches in the vector set have found.
+    alike: Vec<Value>,
 }
 
 #[test]
@@ -60,7 +64,13 @@ fn write(cluster: &mut Cluster) -> anyhow::Result<World> {
         shop.create_index().exec(&mut connection)?;
         shop.fill(&mut connection, PRODUCTS / 2..PRODUCTS)?;
     }
-    let mut world = World { shops };
+    for direction in 0..DIRECTIONS {
+        let (sine, cosine) = (f64::from(direction) / f64::from(DIRECTIONS) * 3.0).sin_cos();
+        let mut add = redis::cmd("VADD");
+        add.arg("directions").arg("VALUES").arg(2).arg(cosine).arg(sine).arg(direction).arg("NOQUANT");
+        add.exec(&mut connection)?;
+    }
+    let mut world = World { shops, alike: Vec::new() };
     change(cluster, &mut world)?;
     Ok(world)
 }
@@ -72,10 +82,30 @@ fn change(cluster: &mut Cluster, world: &mut World) -> anyhow::Result<()> {
     for shop in &mut world.shops {
         shop.churn(&mut connection, PRODUCTS / 2)?;
     }
-    // And the probe for a leader.
-    let others = 1 + world.shops[1].keys();
+    // The probe for a leader, and the vector set.
+    let others = 2 + world.shops[1].keys();
     world.shops[0].await_expiry(&mut connection, others, LIMIT)?;
+    for direction in [3, 7, 11] {
+        redis::cmd("VREM").arg("directions").arg(direction).exec(&mut connection)?;
+        let attributes = format!("{{\"of\":{direction}}}");
+        redis::cmd("VSETATTR").arg("directions").arg(direction + 1).arg(attributes).exec(&mut connection)?;
+    }
+    world.alike = alike(&mut connection)?;
     Ok(())
+}
+
+/// What is near to some directions in the vector set, and near among those with an attribute.
+fn alike(connection: &mut Connection) -> anyhow::Result<Vec<Value>> {
+    let mut answers = Vec::new();
+    for (cosine, sine) in [(1.0, 0.0), (0.0, 1.0), (0.6, 0.8), (-1.0, 0.1)] {
+        let mut near = redis::cmd("VSIM");
+        near.arg("directions").arg("VALUES").arg(2).arg(cosine).arg(sine).arg("WITHSCORES");
+        near.arg("COUNT").arg(5).arg("EF").arg(DIRECTIONS);
+        let all: Value = near.query(connection)?;
+        let some: Value = near.arg("FILTER").arg(".of > 3").query(connection)?;
+        answers.extend([all, some]);
+    }
+    Ok(answers)
 }
 
 /// All nodes are alike, and each one's own indexes find what is there.
@@ -95,6 +125,8 @@ fn judge(cluster: &mut Cluster, world: &mut World) -> anyhow::Result<()> {
             })();
             judged.with_context(|| format!("node {node}, {:?}", shop.form))?;
         }
+        let found = alike(&mut connection)?;
+        ensure!(found == world.alike, "node {node}: VSIM finds {found:?} for {:?}", world.alike);
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ const SETUP: &[&str] = &[
     "FT.CREATE docs ON JSON PREFIX 1 d: SCHEMA $.name AS name TEXT $.names[*] AS names TEXT",
     "HSET doc t hello n 1",
     "JSON.SET d:1 $ '{\"name\":\"lamp\",\"names\":[\"a\",\"b\"],\"n\":1}'",
+    "VADD set VALUES 2 1 0 east",
     "SET string text",
 ];
 
@@ -165,8 +166,24 @@ const QUERIES: &[(&str, Says)] = &[
         Just("Error parsing vector similarity query: negative radius (-1) given in a range query"),
     ),
     (
+        "*=>[KNN 2 @v $b EF_RUNTIME -42] | PARAMS 2 b abcdefgh",
+        Partly("Error parsing vector similarity parameters: Invalid value was given"),
+    ),
+    (
         "*=>[KNN 2 @v $b EF_FUNTIME 30] | PARAMS 2 b abcdefgh",
         Partly("Error parsing vector similarity parameters: Invalid option"),
+    ),
+    (
+        "*=>[KNN 2 @v $b EPSILON 2] | PARAMS 2 b abcdefgh",
+        Partly(
+            "Error parsing vector similarity parameters: range query attributes were sent for a non-range query",
+        ),
+    ),
+    (
+        "*=>[KNN 2 @v $b BATCH_SIZE 100] | PARAMS 2 b abcdefgh",
+        Partly(
+            "Error parsing vector similarity parameters: hybrid query attributes were sent for a non-hybrid query",
+        ),
     ),
     ("*=>[KNN $k @v $b] | PARAMS 4 k -3 b abcdefgh", Partly("Invalid numeric value (-3) for parameter `k`")),
     ("*=>[KNN 2 @v $b AS t] | PARAMS 2 b abcdefgh", Just("Property `t` already exists in schema")),
@@ -203,6 +220,7 @@ const COMMANDS: &[(&str, Says)] = &[
     ("FT.SEARCH idx {1025*a}* DIALECT 2", Partly("PREFIX query string is too long")),
     ("FT.SEARCH idx *{1025*a} DIALECT 2", Partly("SUFFIX query string is too long")),
     ("FT.SEARCH idx {20000*(}a DIALECT 2", Partly("Parser stack overflow")),
+    ("FT.EXPLAIN none hello", Just("none: no such index")),
     ("FT.EXPLAIN idx '@t:@n:[0 10]' DIALECT 2", Partly("Syntax error at offset")),
     ("FT.AGGREGATE none *", Just("No such index none")),
     (
@@ -211,6 +229,7 @@ const COMMANDS: &[(&str, Says)] = &[
     ),
     ("FT.AGGREGATE idx * GROUPBY 2 @n @n", Just("Property `n` specified more than once")),
     ("FT.AGGREGATE idx * GROUPBY 1 @n REDUCE NONE 0", Just("No such reducer: NONE")),
+    ("FT.AGGREGATE idx * GROUPBY 1 @n REDUCE COUNT 1 @n", Partly("Count accepts 0 values only")),
     ("FT.AGGREGATE idx * SORTBY 1 @none", Just("Property `none` not loaded nor in schema")),
     ("FT.AGGREGATE idx * SORTBY 2 @n UP", Just("MISSING ASC or DESC after sort field (UP)")),
     ("FT.AGGREGATE idx * APPLY nofunction(1) AS x", Just("Unknown function name 'nofunction'")),
@@ -221,6 +240,8 @@ const COMMANDS: &[(&str, Says)] = &[
     ("FT.AGGREGATE idx * LOAD many", Just("Bad arguments for LOAD: Expected number of fields or `*`")),
     ("FT.CURSOR READ idx 12345", Partly("Cursor not found")),
     ("FT.PROFILE idx SEARCH hello world", Partly("The QUERY keyword is expected")),
+    ("FT.PROFILE idx FIND QUERY hello", Just("No `SEARCH` or `AGGREGATE` provided")),
+    ("FT.SPELLCHECK none hello", Just("none: no such index")),
     (
         "FT.SPELLCHECK idx hello DISTANCE 9",
         Just("bad distance given, distance must be a natural number between 1 to 4"),
@@ -237,6 +258,15 @@ const COMMANDS: &[(&str, Says)] = &[
     ("JSON.GET d:1 '$[?(@.n=='", Partly("Error occurred at position")),
     ("JSON.NUMINCRBY d:1 $.n many", Partly("expected value")),
     ("JSON.GET string $", Just("Existing key has wrong Redis type")),
+    // Vectors.
+    ("VADD set VALUES 3 1 0 0 north", Partly("ERR Vector dimension mismatch")),
+    ("VADD set FP32 abc north", Partly("ERR invalid vector specification")),
+    ("VADD set VALUES 2 1 x north", Partly("ERR invalid vector specification")),
+    ("VSIM set VALUES 3 1 0 0", Partly("ERR Vector dimension mismatch")),
+    ("VSIM set ELE none", Partly("ERR element not found in set")),
+    ("VSIM set ELE east FILTER '.a >'", Partly("ERR syntax error in FILTER")),
+    ("VSIM set ELE east EF 0", Partly("ERR invalid EF")),
+    ("VSIM string ELE east", Partly("WRONGTYPE")),
 ];
 
 fn split(line: &str) -> Vec<Vec<u8>> {

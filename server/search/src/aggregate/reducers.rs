@@ -51,6 +51,9 @@ impl Reducer {
         };
         let mut reads = Vec::new();
         let kind = match upper.as_slice() {
+            b"COUNT" if !arguments.is_empty() => {
+                return Err(QueryError::argument("Count accepts 0 values only"));
+            }
             b"COUNT" => Kind::Count,
             b"COUNT_DISTINCT" => {
                 reads.push(property()?);
@@ -419,7 +422,7 @@ mod tests {
         assert_eq!(error("SUM", &[]), "Missing arguments for SUM");
         assert_eq!(error("QUANTILE", &[b"@a", b"1.5"]), "Percentage must be between 0.0 and 1.0");
         assert_eq!(error("RANDOM_SAMPLE", &[b"@a", b"5000"]), "Sample size too large");
-        assert!(error("COUNT", &[b"@a"]).starts_with("Unknown argument `@a`"));
+        assert_eq!(error("COUNT", &[b"@a"]), "Count accepts 0 values only");
     }
 
     #[test]

@@ -289,11 +289,20 @@ impl Index {
     /// Indexes a document, in place of what was indexed of its key before. If the document cannot be, nothing of its key
     /// is indexed any more. Its id is greater than all before.
     pub fn upsert(&mut self, key: &[u8], document: &Document) -> Result<u32, IndexError> {
-        self.remove(key);
         let fields = self.schema.fields();
         assert_eq!(document.fields.len(), fields.len(), "a value for each field");
-        fields.iter().zip(&document.fields).try_for_each(|(field, value)| value.check(field))?;
-        let id = self.docs.next_id().ok_or(IndexError::Ids)?;
+        let checked = fields.iter().zip(&document.fields).try_for_each(|(field, value)| value.check(field));
+        let id = checked.and_then(|()| self.docs.next_id().ok_or(IndexError::Ids));
+        let id = match id {
+            Ok(id) => id,
+            Err(error) => {
+                self.remove(key);
+                return Err(error);
+            }
+        };
+        let before = self.docs.id_of(key);
+        let kept = before.map_or(Vec::new(), |before| self.same_vectors(before, document));
+        self.remove_but(key, &kept);
         let mut forward = Forward::default();
         let mut sort = Vec::new();
         let text = self.index_text(id, document, &mut forward);
@@ -307,7 +316,11 @@ impl Index {
             {
                 missing.insert(id);
             }
-            if !field.noindex {
+            if let (Part::Vectors(vectors), Some(before)) = (&mut self.parts[at], before)
+                && kept.contains(&at)
+            {
+                vectors.rename(before, id);
+            } else if !field.noindex {
                 index_value(id, field, value, &mut self.parts[at], at, &mut forward);
             }
         }
@@ -366,8 +379,25 @@ impl Index {
         text
     }
 
+    /// The fields whose vector is the same in `document` as in the one with this id: to take it out of the graph and put it in
+    /// again would cost far more than the rest of a write.
+    fn same_vectors(&self, id: u32, document: &Document) -> Vec<usize> {
+        let same = |at: &usize| match (&self.parts[*at], &document.fields[*at]) {
+            (Part::Vectors(vectors), FieldValue::Vectors(blobs)) => {
+                blobs.len() == 1 && !self.schema.fields()[*at].noindex && vectors.holds(id, blobs[0])
+            }
+            _ => false,
+        };
+        (0..self.parts.len()).filter(same).collect()
+    }
+
     /// Removes a document. False if there is none with this key.
     pub fn remove(&mut self, key: &[u8]) -> bool {
+        self.remove_but(key, &[])
+    }
+
+    /// [`Index::remove`] without the vectors of the fields `kept`.
+    fn remove_but(&mut self, key: &[u8], kept: &[usize]) -> bool {
         let Some(id) = self.docs.id_of(key) else { return false };
         let (doc, weight) = self.docs.remove(id).expect("the key has this document");
         self.alive.remove(id);
@@ -385,8 +415,10 @@ impl Index {
                 Part::Text | Part::Vectors(_) => unreachable!("neither puts values down"),
             },
         );
-        for part in parts {
-            if let Part::Vectors(vectors) = part {
+        for (at, part) in parts.iter_mut().enumerate() {
+            if let Part::Vectors(vectors) = part
+                && !kept.contains(&at)
+            {
                 vectors.remove(id);
             }
         }

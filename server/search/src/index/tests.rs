@@ -233,3 +233,45 @@ fn figures_follow_what_comes_and_goes() {
     assert_eq!((empty.records, empty.records_dead, empty.sort_bytes), (0, 0, 0));
     assert!(empty.doc_bytes < stats.doc_bytes);
 }
+
+#[test]
+fn a_vector_that_stays_keeps_its_place_and_its_document_is_found_by_its_new_id() {
+    let mut index = products();
+    let put = |index: &mut Index, key: &str, price: f64, vectors: &[[f32; 2]]| {
+        let blobs: Vec<Vec<u8>> = vectors.iter().copied().map(blob).collect();
+        let fields = vec![
+            FieldValue::Texts(vec![b"lamp"]),
+            FieldValue::Missing,
+            FieldValue::Numbers(vec![price]),
+            FieldValue::Missing,
+            FieldValue::Vectors(blobs.iter().map(Vec::as_slice).collect()),
+        ];
+        index.upsert(key.as_bytes(), &Document::new(fields)).unwrap()
+    };
+    let nearest = |index: &Index, at: [f32; 2]| -> Vec<u32> {
+        let Part::Vectors(vectors) = &index.parts[4] else { unreachable!("it is a vector's") };
+        vectors.nearest(&blob(at), 10, None, None, &mut || true).iter().map(|near| near.doc).collect()
+    };
+    let count = |index: &Index| {
+        let Part::Vectors(vectors) = &index.parts[4] else { unreachable!("it is a vector's") };
+        vectors.len()
+    };
+    let b = put(&mut index, "b", 1.0, &[[5.0, 0.0]]);
+    let first = put(&mut index, "a", 1.0, &[[1.0, 0.0]]);
+    assert_eq!(nearest(&index, [0.0, 0.0]), [first, b]);
+    let second = put(&mut index, "a", 2.0, &[[1.0, 0.0]]);
+    assert_eq!(nearest(&index, [0.0, 0.0]), [second, b], "another price, the same vector");
+    let third = put(&mut index, "a", 2.0, &[[9.0, 0.0]]);
+    assert_eq!(nearest(&index, [0.0, 0.0]), [b, third], "another vector");
+    let fourth = put(&mut index, "a", 2.0, &[[9.0, 0.0], [0.0, 0.0]]);
+    assert_eq!(nearest(&index, [0.0, 0.0]), [fourth, b], "one more");
+    let fifth = put(&mut index, "a", 3.0, &[[9.0, 0.0], [0.0, 0.0]]);
+    assert_eq!((nearest(&index, [0.0, 0.0]), count(&index)), (vec![fifth, b], 3));
+    let wrong = FieldValue::Vectors(vec![b"short"]);
+    let fields =
+        vec![FieldValue::Missing, FieldValue::Missing, FieldValue::Missing, FieldValue::Missing, wrong];
+    index.upsert(b"b", &Document::new(fields)).unwrap_err();
+    assert_eq!((nearest(&index, [0.0, 0.0]), count(&index)), (vec![fifth], 2), "nothing of it is left");
+    assert!(index.remove(b"a"));
+    assert_eq!((nearest(&index, [0.0, 0.0]), count(&index)), (vec![], 0));
+}

@@ -335,11 +335,12 @@ impl Parser<'_> {
             }
             let token = self.advance();
             let value = if token.kind == T::Attribute { self.parameter(&token) } else { token.text };
-            if !set_vector_attribute(&mut query, attribute.text, value) {
-                let name = shown(attribute.text);
-                self.defer(QueryError::argument(format!(
-                    "Error parsing vector similarity parameters: Invalid option `{name}`"
-                )));
+            match set_vector_attribute(&mut query, attribute.text, value) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.defer(bad_vector_attribute(&format!("Invalid option `{}`", shown(attribute.text))));
+                }
+                Err(error) => self.defer(error),
             }
         }
         if self.token.kind == T::As {
@@ -465,7 +466,7 @@ fn set_attribute(node: &mut Node, name: &[u8], value: &[u8]) -> Result<(), Query
             };
             if name_in_lower_case == b"yield_distance_as" {
                 query.score_field = Some(value.to_vec());
-            } else if !set_vector_attribute(query, name, value) {
+            } else if !set_vector_attribute(query, name, value)? {
                 return Err(QueryError::argument(format!("Invalid attribute {}", shown(name))));
             }
         }
@@ -473,34 +474,49 @@ fn set_attribute(node: &mut Node, name: &[u8], value: &[u8]) -> Result<(), Query
     Ok(())
 }
 
-/// False if there is no such attribute, or the value is none for it.
-fn set_vector_attribute(query: &mut VectorQuery, name: &[u8], value: &[u8]) -> bool {
+fn bad_vector_attribute(why: &str) -> QueryError {
+    QueryError::argument(format!("Error parsing vector similarity parameters: {why}"))
+}
+
+/// False if there is no such attribute.
+fn set_vector_attribute(query: &mut VectorQuery, name: &[u8], value: &[u8]) -> Result<bool, QueryError> {
+    let bad = || bad_vector_attribute("Invalid value was given");
     let text = std::str::from_utf8(value).unwrap_or_default();
-    let done = match name.to_ascii_lowercase().as_slice() {
-        b"ef_runtime" => match text.parse() {
-            Ok(ef @ 1..) => {
-                query.ef_runtime = Some(ef);
-                true
-            }
-            _ => false,
-        },
-        b"epsilon" => match parse_number(text) {
-            Some(epsilon) if epsilon > 0.0 => {
-                query.epsilon = Some(epsilon);
-                true
-            }
-            _ => false,
-        },
-        // How to go about it is ours to decide.
-        b"hybrid_policy" => matches!(value.to_ascii_lowercase().as_slice(), b"batches" | b"adhoc_bf"),
-        b"batch_size" => text.parse::<usize>().is_ok_and(|size| size > 0),
-        b"shard_k_ratio" => parse_number(text).is_some_and(|ratio| ratio > 0.0 && ratio <= 1.0),
-        _ => false,
+    let (nearest, filtered) = match &query.search {
+        VectorSearch::Nearest { filter, .. } => (true, filter.is_some()),
+        VectorSearch::Within { .. } => (false, false),
     };
-    if done {
-        query.attributes.push((name.to_vec(), value.to_vec()));
+    match name.to_ascii_lowercase().as_slice() {
+        b"ef_runtime" => {
+            query.ef_runtime = Some(text.parse().ok().filter(|&ef: &usize| ef > 0).ok_or_else(bad)?);
+        }
+        b"epsilon" if nearest => {
+            let why = "range query attributes were sent for a non-range query";
+            return Err(bad_vector_attribute(why));
+        }
+        b"epsilon" => {
+            query.epsilon = Some(parse_number(text).filter(|&epsilon| epsilon > 0.0).ok_or_else(bad)?);
+        }
+        b"hybrid_policy" | b"batch_size" if !filtered => {
+            let why = "hybrid query attributes were sent for a non-hybrid query";
+            return Err(bad_vector_attribute(why));
+        }
+        // How to go about it is ours to decide.
+        b"hybrid_policy" => {
+            let known = matches!(value.to_ascii_lowercase().as_slice(), b"batches" | b"adhoc_bf");
+            known.then_some(()).ok_or_else(bad)?;
+        }
+        b"batch_size" => text.parse().ok().filter(|&size: &usize| size > 0).map(drop).ok_or_else(bad)?,
+        b"shard_k_ratio" => {
+            parse_number(text).filter(|&ratio| ratio > 0.0 && ratio <= 1.0).map(drop).ok_or_else(bad)?;
+        }
+        _ => return Ok(false),
     }
-    done
+    if query.attributes.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+        return Err(bad_vector_attribute("Parameter was specified twice"));
+    }
+    query.attributes.push((name.to_vec(), value.to_vec()));
+    Ok(true)
 }
 
 fn parse_bool(value: &[u8]) -> Option<bool> {

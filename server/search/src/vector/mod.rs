@@ -59,6 +59,22 @@ impl Vectors {
         }
     }
 
+    /// Is this the only vector of the document?
+    pub fn holds(&self, doc: u32, blob: &[u8]) -> bool {
+        match self {
+            Self::Float32(typed) => typed.holds(doc, blob),
+            Self::Float64(typed) => typed.holds(doc, blob),
+        }
+    }
+
+    /// The vectors of a document are those of another from here on, which has none. They keep their places in the graph.
+    pub fn rename(&mut self, from: u32, to: u32) {
+        match self {
+            Self::Float32(typed) => typed.rename(from, to),
+            Self::Float64(typed) => typed.rename(from, to),
+        }
+    }
+
     /// Removes all vectors of a document.
     pub fn remove(&mut self, doc: u32) {
         match self {
@@ -174,6 +190,22 @@ impl<T: Number> Typed<T> {
 
     fn slots_of(&self, doc: u32) -> impl Iterator<Item = u32> {
         self.slots.range((doc, 0)..=(doc, u32::MAX)).map(|&(_, slot)| slot)
+    }
+
+    fn holds(&self, doc: u32, blob: &[u8]) -> bool {
+        let mut slots = self.slots_of(doc);
+        let (Some(slot), None) = (slots.next(), slots.next()) else { return false };
+        let [known, vector] = [self.store.get(slot), &self.store.prepare(blob)];
+        known.iter().zip(vector).all(|(a, b)| a.to_f64() == b.to_f64())
+    }
+
+    fn rename(&mut self, from: u32, to: u32) {
+        let slots: Vec<u32> = self.slots_of(from).collect();
+        for slot in slots {
+            self.slots.remove(&(from, slot));
+            self.slots.insert((to, slot));
+            self.docs[slot as usize] = to;
+        }
     }
 
     fn remove(&mut self, doc: u32) {

@@ -40,7 +40,7 @@ fn profile(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let kind = match args.at(2) {
         word if word.eq_ignore_ascii_case(b"SEARCH") => Kind::Search,
         word if word.eq_ignore_ascii_case(b"AGGREGATE") => Kind::Aggregate,
-        _ => return Err("No `SEARCH`, `AGGREGATE`, or `HYBRID` provided".into()),
+        _ => return Err("No `SEARCH` or `AGGREGATE` provided".into()),
     };
     let limited = args.is(3, "LIMITED");
     let query_at = 3 + usize::from(limited);
