@@ -229,11 +229,7 @@ mod tests {
             ("port", "my.conf:1: directive 'port': wrong number of arguments"),
             ("\nlogfile \"x", "my.conf:2: unbalanced quotes"),
             ("include a b", "my.conf:1: 'include' takes one file name or pattern"),
-            (
-                "replicaof 10.0.0.1 6379",
-                "my.conf:1: directive 'replicaof': a Cairn node does not follow a Redis master; the nodes of a \
-                 Cairn group replicate by themselves (cluster-enabled)",
-            ),
+            ("replicaof 10.0.0.1", "my.conf:1: directive 'replicaof': wrong number of arguments"),
             (
                 "tls-ciphers HIGH",
                 "my.conf:1: directive 'tls-ciphers' is not supported: ciphers are those that rustls holds to be safe, keys \

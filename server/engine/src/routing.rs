@@ -147,7 +147,8 @@ mod tests {
         zremrangebyscore zunionstore \
         json.arrappend json.arrinsert json.arrpop json.arrtrim json.clear json.del json.forget json.merge json.mset \
         json.numincrby json.nummultby json.set json.strappend json.toggle \
-        ft.sugadd ft.sugdel vadd vrem vsetattr \
+        ft.aliasadd ft.aliasdel ft.aliasupdate ft.alter ft.create ft.dictadd ft.dictdel ft.drop ft.dropindex \
+        ft.sugadd ft.sugdel ft.synupdate vadd vrem vsetattr \
         migrate pfdebug restore-asking sort swapdb";
 
     /// Reads of what is replicated, none of which waits.
@@ -161,7 +162,8 @@ mod tests {
         zintercard zlexcount zmscore zrandmember zrange zrangebylex zrangebyscore zrank zrevrange zrevrangebylex \
         zrevrangebyscore zrevrank zscan zscore zunion \
         json.arrindex json.arrlen json.debug json.get json.mget json.objkeys json.objlen json.resp json.strlen json.type \
-        ft.sugget ft.suglen vcard vdim vemb vgetattr vinfo vismember vlinks vrandmember vrange vsim \
+        ft._list ft.aggregate ft.config ft.cursor ft.cursor|del ft.cursor|gc ft.cursor|read ft.dictdump ft.explain ft.explaincli ft.get \
+        ft.info ft.mget ft.profile ft.search ft.spellcheck ft.sugget ft.suglen ft.syndump ft.tagvals vcard vdim vemb vgetattr vinfo vismember vlinks vrandmember vrange vsim \
         lcs lolwut sort_ro";
 
     fn client(readonly: bool) -> ClientState {

@@ -273,7 +273,8 @@ impl<'a> Player<'a> {
         let shown = tags.view(reply.clone(), &self.variables)?.to_string();
         if let Some(name) = &tags.save {
             let value = match reply {
-                Reply::Bulk(bytes) | Reply::Simple(bytes) => bytes,
+                // An error is compared like any reply; a server that lacks the command goes on with it.
+                Reply::Bulk(bytes) | Reply::Simple(bytes) | Reply::Error(bytes) => bytes,
                 Reply::Integer(n) => n.to_string().into_bytes(),
                 other => bail!("[save/{name}] wants a string or an integer, not {other}"),
             };

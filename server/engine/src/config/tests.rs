@@ -443,7 +443,7 @@ fn loader_takes_lists_as_words_or_as_one_word() {
 fn directives_that_must_not_be_ignored_name_what_to_use_instead() {
     for (words, expected) in [
         (&["ReplicaOf", "h", "x"][..], "directive 'replicaof': Invalid master port"),
-        (&["slaveof", "h 1"], "directive 'replicaof': wrong number of arguments"),
+        (&["slaveof", "h"], "directive 'replicaof': wrong number of arguments"),
         (&["loadmodule", "x.so"], "directive 'loadmodule' is not supported: there are no modules"),
         (&["user"], "directive 'user': wrong number of arguments"),
         (&["user", "a", "what"], "directive 'user': Error in ACL SETUSER modifier 'what': Syntax error"),

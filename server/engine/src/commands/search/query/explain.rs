@@ -2,7 +2,7 @@
 
 use super::options::{Kind, Request};
 use super::parsed::Parsed;
-use super::{World, limits, look_up};
+use super::{World, limits, look_up_only};
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
@@ -50,7 +50,7 @@ fn explaincli(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
 
 fn explained(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult<String> {
     let request = Request::parse(Kind::Explain, args.from(2), &limits(cx))?;
-    look_up(cx, args.at(1), request.dialect)?;
+    look_up_only(cx, args.at(1), request.dialect)?;
     let Context { shared, keys, host, .. } = cx;
     let world = World::new(shared, keys, &**host, args.at(1));
     let parsed = Parsed::new(world, &request)?;

@@ -93,6 +93,11 @@ fn look_up(cx: &mut Context<'_>, name: &[u8], dialect: usize) -> CommandResult {
     Ok(())
 }
 
+/// [`look_up`] for commands that do not run a query; RediSearch words their error otherwise.
+fn look_up_only(cx: &mut Context<'_>, name: &[u8], dialect: usize) -> CommandResult {
+    look_up(cx, name, dialect).map_err(|_| said("", name, ": no such index"))
+}
+
 /// An error that repeats what the client said.
 fn said(before: &str, bytes: &[u8], after: &str) -> CommandError {
     CommandError::Bytes([before.as_bytes(), printed(bytes), after.as_bytes()].concat())

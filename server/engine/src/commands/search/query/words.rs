@@ -8,7 +8,7 @@ use cairn_search::spellcheck::{DISTANCE_MAX, Dictionary, Options, spellcheck};
 
 use super::options::{Limits, dialect};
 use super::parsed::{Deadline, TIMED_OUT, error};
-use super::{World, limits, look_up, said};
+use super::{World, limits, look_up, look_up_only, said};
 use crate::args::{Args, parse_i64};
 use crate::command::{COMMAND, Category, Command, Flag, Group};
 use crate::context::Context;
@@ -72,7 +72,7 @@ pub(super) static FT_SPELLCHECK: Command = Command {
 
 fn spell_check(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let asked = Asked::parse(args, &limits(cx))?;
-    look_up(cx, args.at(1), asked.dialect)?;
+    look_up_only(cx, args.at(1), asked.dialect)?;
     let timeout_ms = cx.shared.search.settings.timeout_ms;
     let Context { shared, keys, reply, host, .. } = cx;
     let World { entry, host, settings, .. } = World::new(shared, keys, &**host, args.at(1));
