@@ -186,6 +186,18 @@ pub fn write(addr: SocketAddr, seed: u64, stop: &AtomicBool, done: &AtomicUsize)
     }
 }
 
+/// Writes a little that nothing takes away again, so that there is something to compare.
+pub fn leave_something(client: &mut Connection) {
+    const COMMANDS: usize = 300;
+    let mut dice = Dice(u64::MAX);
+    let lines = std::iter::repeat_with(|| dice.lines())
+        .filter(|lines| !lines.iter().any(|line| line.starts_with("FLUSH") || line.starts_with("SWAPDB")));
+    for line in lines.take(COMMANDS).flatten() {
+        call(client, &line);
+    }
+    call(client, "SELECT 0");
+}
+
 /// Ends writers, whatever fails.
 pub struct StopOnDrop<'a>(pub &'a AtomicBool);
 
@@ -242,7 +254,8 @@ fn without_reading(text: &str) -> String {
     kept.join(" ")
 }
 
-fn compare(ours: BTreeMap<String, String>, theirs: BTreeMap<String, String>) {
+/// Panics with the first key that is not the same.
+pub fn compare(ours: BTreeMap<String, String>, theirs: BTreeMap<String, String>) {
     for (key, value) in &ours {
         assert_eq!(theirs.get(key), Some(value), "{key}");
     }

@@ -8,7 +8,7 @@ use std::thread;
 use cairn_tests::golden::Reply;
 use cairn_tests::server::Server;
 use cairn_tests::workload::{
-    LIBRARY, LIMIT, StopOnDrop, assert_equal_contents, call, info, open, poll, settle, write,
+    LIBRARY, LIMIT, StopOnDrop, assert_equal_contents, call, info, leave_something, open, poll, settle, write,
 };
 
 const WRITERS: u64 = 3;
@@ -44,6 +44,7 @@ fn follow(flags: &[&str]) {
         }
         replica
     });
+    leave_something(&mut client);
     // The last word: with it the replica has everything.
     assert_eq!(call(&mut client, "SET last word"), Reply::Simple(b"OK".to_vec()));
     assert_eq!(call(&mut client, "WAIT 1 30000"), Reply::Integer(1));
