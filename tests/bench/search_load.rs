@@ -356,7 +356,9 @@ fn write_steadily(
         let due = (begun.elapsed().as_secs_f64() * per_second as f64) as usize;
         let lot: Vec<Cmd> = (written..due).map(&mut write).collect();
         written = due;
-        send(connection, lot, false)?;
+        if !lot.is_empty() {
+            send(connection, lot, false)?;
+        }
         thread::sleep(WRITES_EVERY);
     }
     Ok(written as f64 / begun.elapsed().as_secs_f64())
