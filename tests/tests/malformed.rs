@@ -185,6 +185,10 @@ const QUERIES: &[(&str, Says)] = &[
             "Error parsing vector similarity parameters: hybrid query attributes were sent for a non-hybrid query",
         ),
     ),
+    (
+        "*=>[KNN $k @v $b] | PARAMS 4 k 9223372036854775807 b abcdefgh",
+        Partly("query KNN K parameter is too large, must not exceed 288230376151711744"),
+    ),
     ("*=>[KNN $k @v $b] | PARAMS 4 k -3 b abcdefgh", Partly("Invalid numeric value (-3) for parameter `k`")),
     ("*=>[KNN 2 @v $b AS t] | PARAMS 2 b abcdefgh", Just("Property `t` already exists in schema")),
     ("hello=>[KNN 2 @v $b] | PARAMS 2 b", Partly("Bad arguments for PARAMS: Expected an argument")),

@@ -8,6 +8,9 @@ use crate::index::parse_number;
 use crate::schema::{Field, FieldKind, FieldMask};
 use crate::text;
 
+/// The most neighbours that may be asked for.
+const KNN_MAX: usize = 1 << 58;
+
 /// A number with its place, or what a parameter says it is.
 #[derive(Clone, Copy)]
 struct Bound {
@@ -310,6 +313,11 @@ impl Parser<'_> {
         }
         let command = self.advance();
         let k = self.k()?;
+        if k > KNN_MAX {
+            self.defer(QueryError::argument(format!(
+                "Error parsing vector similarity query: query KNN K parameter is too large, must not exceed {KNN_MAX}"
+            )));
+        }
         let modifier = self.expect(T::Modifier)?;
         let field = self.field(&modifier)?.expect("dialect 1 does not come here");
         let vector = self.expect(T::Attribute)?;

@@ -246,7 +246,7 @@ impl<T: Number> Typed<T> {
         let Some((graph, spec)) = &self.graph else {
             return self.scan(&query, filter, k, goes_on);
         };
-        let ef = ef.unwrap_or(spec.ef_runtime).max(k);
+        let ef = ef.unwrap_or(spec.ef_runtime).max(k).min(self.slots.len());
         // Several vectors of one document may take the places of others.
         let ef = if self.slots.len() > self.docs_len { ef * 2 } else { ef };
         let pass = |slot: u32| filter.is_none_or(|docs| docs.contains(self.docs[slot as usize]));
@@ -429,6 +429,12 @@ mod tests {
         vectors.remove(2);
         assert_eq!((docs(&all(&vectors, 2, None)), vectors.len()), (vec![1, 4], 3));
         assert!(all(&vectors, 0, None).is_empty());
+        let graph_spec = spec(VectorAlgorithm::Hnsw(HnswSpec::default()), Metric::L2, 1);
+        let mut graph = Vectors::new(&graph_spec, 0);
+        for (doc, at) in [(1, 5.0), (2, 1.0), (2, 4.9)] {
+            graph.insert(doc, &blob(&[at]));
+        }
+        assert_eq!(docs(&all(&graph, usize::MAX, None)), [1, 2]);
     }
 
     /// Recall of the ten nearest, over a hundred queries.
