@@ -4,8 +4,9 @@
 //! cairn-raft-index 4711         the last entry that the state has in it, and its term
 //! cairn-raft-term  3
 //! cairn-epoch      3            with cairn-seq: the last batch
-//! cairn-members    2:17 voters=1,2,3 nodes=1@host:7001:17001,2@…
-//!                               the members from entry 17 of term 2 on; two groups of voters while they change
+//! cairn-members    2:17 voters=1,2,3 nodes=1@host:7001:17001/8001,2@…
+//!                               the members from entry 17 of term 2 on, each with its port, its cluster port and, if it
+//!                               has one, its TLS port; two groups of voters while they change
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,10 +82,11 @@ fn members_to_text(membership: &Membership) -> String {
     };
     let ids = |ids: &BTreeSet<NodeId>| ids.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     let voters: Vec<String> = membership.membership().get_joint_config().iter().map(ids).collect();
-    let nodes: Vec<String> = membership
-        .nodes()
-        .map(|(id, peer)| format!("{id}@{}:{}:{}:{}", peer.host, peer.port, peer.cluster_port, peer.tls_port))
-        .collect();
+    let node = |(id, peer): (&NodeId, &Peer)| {
+        let tls = if peer.tls_port == 0 { String::new() } else { format!("/{}", peer.tls_port) };
+        format!("{id}@{}:{}:{}{tls}", peer.host, peer.port, peer.cluster_port)
+    };
+    let nodes: Vec<String> = membership.nodes().map(node).collect();
     format!("{at} voters={} nodes={}", voters.join("|"), nodes.join(","))
 }
 
@@ -106,8 +108,11 @@ fn members_from_text(text: &str) -> Option<Membership> {
     let nodes = parts.next()?.strip_prefix("nodes=")?;
     let node = |text: &str| {
         let (id, address) = text.split_once('@')?;
-        let mut from_end = address.rsplitn(4, ':');
-        let tls_port = from_end.next()?.parse().ok()?;
+        let (address, tls_port) = match address.split_once('/') {
+            Some((address, port)) => (address, port.parse().ok()?),
+            None => (address, 0),
+        };
+        let mut from_end = address.rsplitn(3, ':');
         let cluster_port = from_end.next()?.parse().ok()?;
         let port = from_end.next()?.parse().ok()?;
         // An address of IPv6 has colons of its own.
@@ -130,7 +135,7 @@ mod tests {
             host: format!("fd00::{n}"),
             port: 7000 + n,
             cluster_port: 17000 + n,
-            tls_port: 8000 + n,
+            tls_port: if n == 1 { 0 } else { 8000 + n },
         };
         let nodes: BTreeMap<NodeId, Peer> = (1..=4).map(|n| (u64::from(n), peer(n))).collect();
         for voters in [vec![vec![1, 2, 3]], vec![vec![1, 2, 3], vec![2, 3, 4]], vec![vec![1]]] {
