@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// A connection's output: bytes appended at the end, sent (by the caller) and consumed at the start.
 ///
@@ -23,8 +23,9 @@ pub struct OutBuf {
     head: usize,
     /// The sum of the chunks' lengths.
     chunks_len: usize,
-    /// The sum of the chunks' allocations.
+    /// The sum of the chunks' allocations, and the part of it that others may hold, too.
     chunks_memory: usize,
+    shared_memory: usize,
     /// Stream offset of the first byte not yet consumed.
     start: u64,
     /// What `start` was when the buffer was last empty.
@@ -52,6 +53,13 @@ impl Chunk {
     fn memory(&self) -> usize {
         match self {
             Self::Own(bytes) => bytes.capacity(),
+            Self::Shared(bytes) => bytes.len(),
+        }
+    }
+
+    fn shared_memory(&self) -> usize {
+        match self {
+            Self::Own(_) => 0,
             Self::Shared(bytes) => bytes.len(),
         }
     }
@@ -97,7 +105,12 @@ impl OutBuf {
         self.chunks_memory + self.tail.capacity() + self.chunks.capacity() * size_of::<Chunk>()
     }
 
-    /// The same without the room that is left: what `client-output-buffer-limit` counts.
+    /// The part of it that others may hold, too.
+    pub fn shared_memory(&self) -> usize {
+        self.shared_memory
+    }
+
+    /// The same as [`OutBuf::memory`] without the room that is left: what `client-output-buffer-limit` counts.
     pub fn occupied(&self) -> usize {
         self.memory() - (self.tail.capacity() - self.tail.len())
     }
@@ -184,6 +197,25 @@ impl OutBuf {
         std::mem::replace(self, emptied)
     }
 
+    /// Moves everything not yet consumed to the end of another buffer, as if it had never been written here. What is in the
+    /// tail is copied, so that many small moves do not make many chunks.
+    pub fn move_to(&mut self, to: &mut OutBuf) {
+        let mut head = self.head;
+        if !self.chunks.is_empty() {
+            to.seal_tail();
+            for mut chunk in self.chunks.drain(..) {
+                match &mut chunk {
+                    Chunk::Own(bytes) => drop(bytes.drain(..head)),
+                    Chunk::Shared(bytes) => bytes.advance(head),
+                }
+                head = 0;
+                to.push_chunk(chunk);
+            }
+        }
+        to.append(&self.tail[head..]);
+        self.drained();
+    }
+
     /// Everything not yet consumed, as one slice; copies what lies in several chunks. For replies that are
     /// read back in the process rather than sent.
     pub fn contiguous(&mut self) -> &[u8] {
@@ -231,6 +263,7 @@ impl OutBuf {
             self.head -= len;
             self.chunks_len -= len;
             self.chunks_memory -= first.memory();
+            self.shared_memory -= first.shared_memory();
             self.chunks.pop_front();
         }
         if self.head == self.tail.len() {
@@ -256,6 +289,7 @@ impl OutBuf {
         self.chunks.clear();
         self.chunks_len = 0;
         self.chunks_memory = 0;
+        self.shared_memory = 0;
         self.tail.clear();
         self.head = 0;
         let burst = self.start - self.empty_at;
@@ -309,6 +343,7 @@ impl OutBuf {
     fn push_chunk(&mut self, chunk: Chunk) {
         self.chunks_len += chunk.len();
         self.chunks_memory += chunk.memory();
+        self.shared_memory += chunk.shared_memory();
         self.chunks.push_back(chunk);
     }
 
@@ -316,6 +351,7 @@ impl OutBuf {
         let last = self.chunks.pop_back().expect("chunks_len counts the bytes of chunks");
         self.chunks_len -= last.len();
         self.chunks_memory -= last.memory();
+        self.shared_memory -= last.shared_memory();
         last
     }
 
@@ -510,6 +546,7 @@ mod tests {
         Truncate(usize),
         Insert(usize),
         Contiguous,
+        Move,
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -521,6 +558,7 @@ mod tests {
             1 => any::<usize>().prop_map(Step::Truncate),
             3 => any::<usize>().prop_map(Step::Insert),
             1 => Just(Step::Contiguous),
+            1 => Just(Step::Move),
         ]
     }
 
@@ -555,11 +593,19 @@ mod tests {
                         out.insert_at(start + at as u64, b"*12\r\n");
                     }
                     Step::Contiguous => prop_assert!(out.contiguous() == model),
+                    Step::Move => {
+                        let mut to = OutBuf::new();
+                        to.append(b"before");
+                        out.move_to(&mut to);
+                        prop_assert!(drain(&mut to) == [b"before", &model[..]].concat());
+                        model.clear();
+                    }
                 }
                 prop_assert_eq!((out.start(), out.end()), (start, start + model.len() as u64));
                 let all = out.parts().collect::<Vec<_>>().concat();
                 prop_assert!(all[out.head..] == model);
                 prop_assert_eq!(out.chunks_memory, out.chunks.iter().map(Chunk::memory).sum::<usize>());
+                prop_assert_eq!(out.shared_memory, out.chunks.iter().map(Chunk::shared_memory).sum::<usize>());
                 prop_assert_eq!(out.chunks_len, out.chunks.iter().map(Chunk::len).sum::<usize>());
             }
             prop_assert!(drain(&mut out) == model);

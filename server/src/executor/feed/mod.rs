@@ -27,6 +27,7 @@ use cairn_engine::feed::Piece;
 use cairn_engine::host::{Host, LogLevel};
 use cairn_engine::keyspace::Snapshot;
 use cairn_engine::{Engine, Slot};
+use cairn_proto::OutBuf;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
@@ -38,6 +39,8 @@ use dump::{Form, Part};
 const DUMPS_MAX: usize = 2;
 /// Bytes of a snapshot in a replica's output, before the socket has taken them.
 const OUTPUT_BYTES: usize = 1 << 20;
+/// Parts of the stream from so many bytes on are shared by those who are fed; shorter ones are copied for each.
+const SHARED_BYTES_MIN: usize = 16 << 10;
 /// Half of the letters of a mark.
 const MARK_BYTES: usize = 20;
 
@@ -62,8 +65,7 @@ struct Feed {
     /// The stream's offset at which its snapshot was taken.
     from: u64,
     /// Released, and to follow the snapshot.
-    backlog: VecDeque<Bytes>,
-    backlog_bytes: usize,
+    backlog: OutBuf,
     /// Something of the snapshot is in its output.
     begun: bool,
     /// How far the socket was when it last took something, and when that was.
@@ -121,12 +123,15 @@ impl Feeds {
                 self.unreleased.push_front((offset, piece));
                 return;
             }
-            let bytes = Bytes::from(piece.bytes);
-            for feed in &mut self.feeds {
-                if !matches!(feed.step, Step::Waiting) && offset >= feed.from {
-                    feed.backlog_bytes += bytes.len();
-                    feed.backlog.push_back(bytes.clone());
-                }
+            let listeners = self
+                .feeds
+                .iter_mut()
+                .filter(|feed| !matches!(feed.step, Step::Waiting) && offset >= feed.from);
+            if piece.bytes.len() < SHARED_BYTES_MIN {
+                listeners.for_each(|feed| feed.backlog.append(&piece.bytes));
+            } else {
+                let bytes = Bytes::from(piece.bytes);
+                listeners.for_each(|feed| feed.backlog.push_shared(bytes.clone()));
             }
         }
     }
@@ -143,13 +148,19 @@ impl Feeds {
         self.feeds.iter().filter(|feed| lags(feed)).count()
     }
 
-    /// The largest number of bytes that the server holds for one of them: what they share is not counted twice.
+    /// Bytes that the server holds for them. What several wait for is counted once.
     fn bytes(&self, engine: &mut Engine) -> usize {
-        let waiting: usize = self.unreleased.iter().map(|(_, piece)| piece.bytes.len()).sum();
-        let held = |feed: &Feed| {
-            feed.backlog_bytes + feed.client(engine).map_or(0, |client| client.reply.out.memory())
-        };
-        waiting + self.feeds.iter().map(held).max().unwrap_or(0)
+        let waiting: usize = self.unreleased.iter().map(|(_, piece)| piece.bytes.capacity()).sum();
+        let (mut own, mut shared) = (0, 0);
+        for feed in &self.feeds {
+            let of_client = feed
+                .client(engine)
+                .map_or((0, 0), |client| (client.reply.out.memory(), client.reply.out.shared_memory()));
+            let of_feed = feed.backlog.shared_memory() + of_client.1;
+            own += feed.backlog.memory() + of_client.0 - of_feed;
+            shared = shared.max(of_feed);
+        }
+        waiting + own + shared
     }
 }
 
@@ -185,8 +196,7 @@ impl Executor {
             slot,
             step: Step::Waiting,
             from: 0,
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
+            backlog: OutBuf::new(),
             begun: false,
             sent: 0,
             sent_at_ms: self.engine.shared.now_ms,
@@ -392,17 +402,13 @@ impl Executor {
         let Some(client) = feed.client(&mut self.engine) else { return };
         let replica = client.state.replica.as_deref_mut().expect("it has asked to be fed");
         if replica.only_snapshot {
-            feed.backlog.clear();
-            feed.backlog_bytes = 0;
+            feed.backlog = OutBuf::new();
             return;
         }
         if matches!(feed.step, Step::Online) {
-            for bytes in feed.backlog.drain(..) {
-                client.reply.out.push_shared(bytes);
-            }
-            feed.backlog_bytes = 0;
+            feed.backlog.move_to(&mut client.reply.out);
         }
-        replica.waiting_bytes = feed.backlog_bytes;
+        replica.waiting_bytes = feed.backlog.len();
         self.engine.check_output(&self.host, feed.slot);
         self.engine.shared.touch(feed.slot);
     }
