@@ -118,6 +118,12 @@ pub fn info(client: &mut Connection, name: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
+/// A field of INFO that is a number.
+pub fn info_number(client: &mut Connection, name: &str) -> u64 {
+    let text = info(client, name);
+    text.parse().unwrap_or_else(|_| panic!("INFO says {text:?} of {name}"))
+}
+
 /// Everything that clients can see of the data, except what is only measured.
 pub fn contents(addr: SocketAddr) -> BTreeMap<String, String> {
     let mut client = open(addr);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use cairn_tests::golden::{Received, Reply};
 use cairn_tests::server::{Connection, Server};
+use cairn_tests::workload::{info_number, poll};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -27,23 +28,6 @@ fn setting(client: &mut Connection, name: &str) -> String {
     };
     let [_, Reply::Bulk(value)] = &pair[..] else { panic!("one directive is called {name}") };
     String::from_utf8_lossy(value).into_owned()
-}
-
-/// A number of INFO.
-fn info(client: &mut Connection, name: &str) -> u64 {
-    let Reply::Bulk(text) = client.call(&["INFO"], LIMIT).unwrap() else { panic!("INFO is text") };
-    let text = String::from_utf8_lossy(&text);
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no {name}:\n{text}"))
-}
-
-/// Waits until `done`.
-fn poll(what: &str, mut done: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < LIMIT, "{what}");
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// As `printf 'SET k v\r\n' | nc` does. The reply has to wait for the disk, when the end has long been seen.
@@ -213,7 +197,7 @@ fn the_log_is_on_when_config_set_says_so() {
         "the snapshot was over before it was seen"
     );
     assert_eq!(other.reply(LIMIT).unwrap(), ok());
-    assert_eq!(info(&mut other, "aof_enabled"), 1);
+    assert_eq!(info_number(&mut other, "aof_enabled"), 1);
     assert_eq!(other.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
     server.restart().unwrap();
     let mut client = Connection::open(server.addr()).unwrap();
@@ -247,7 +231,7 @@ fn waitaof_ends_when_the_log_is_turned_off() {
     let mut client = Connection::open(server.addr()).unwrap();
     let words = ["WAITAOF", "1", "1", "0"].map(|word| word.as_bytes().to_vec());
     waiting.send(&words).unwrap();
-    poll("WAITAOF does not arrive", || info(&mut client, "blocked_clients") == 1);
+    poll("WAITAOF does not arrive", || info_number(&mut client, "blocked_clients") == 1);
     assert_eq!(client.call(&["CONFIG", "SET", "appendonly", "no"], LIMIT).unwrap(), ok());
     assert_eq!(
         waiting.reply(LIMIT).unwrap(),
@@ -265,23 +249,23 @@ fn what_the_log_has_grown_by_is_counted_across_starts_and_snapshots() {
     for i in 0..10 {
         assert_eq!(client.call(&["SET", &format!("k{i}"), &value], LIMIT).unwrap(), ok());
     }
-    poll("the figure is not refreshed", || info(&mut client, GROWN) > 1_000_000);
-    let grown = info(&mut client, GROWN);
+    poll("the figure is not refreshed", || info_number(&mut client, GROWN) > 1_000_000);
+    let grown = info_number(&mut client, GROWN);
     assert!(grown < 1_002_000, "{grown}");
     server.restart().unwrap();
     let mut client = Connection::open(server.addr()).unwrap();
-    poll("forgotten by the restart", || info(&mut client, GROWN) == grown);
+    poll("forgotten by the restart", || info_number(&mut client, GROWN) == grown);
     assert_eq!(client.call(&["SAVE"], LIMIT).unwrap(), ok());
-    assert_eq!(info(&mut client, GROWN), 0);
+    assert_eq!(info_number(&mut client, GROWN), 0);
     assert_eq!(client.call(&["SET", "late", &value], LIMIT).unwrap(), ok());
-    poll("the figure is not refreshed", || info(&mut client, GROWN) > 100_000);
-    let grown = info(&mut client, GROWN);
-    let base = info(&mut client, "aof_base_size");
+    poll("the figure is not refreshed", || info_number(&mut client, GROWN) > 100_000);
+    let grown = info_number(&mut client, GROWN);
+    let base = info_number(&mut client, "aof_base_size");
     assert!(base > 0);
     server.restart().unwrap();
     let mut client = Connection::open(server.addr()).unwrap();
-    poll("forgotten by the restart", || info(&mut client, GROWN) == grown);
-    assert_eq!(info(&mut client, "aof_base_size"), base);
+    poll("forgotten by the restart", || info_number(&mut client, GROWN) == grown);
+    assert_eq!(info_number(&mut client, "aof_base_size"), base);
 }
 
 /// Only batches carried the time, and a snapshot may be all that there is: what had expired was there again.
@@ -318,10 +302,10 @@ fn a_shutdown_can_be_aborted_while_it_saves() {
     assert_eq!(client.call(&["SHUTDOWN", "ABORT"], LIMIT).unwrap(), error("ERR No shutdown in progress."));
     let mut stopping = Connection::open(server.addr()).unwrap();
     stopping.send(&["SHUTDOWN", "SAVE"].map(|word| word.as_bytes().to_vec())).unwrap();
-    poll("SHUTDOWN SAVE does not save", || info(&mut client, "rdb_bgsave_in_progress") == 1);
+    poll("SHUTDOWN SAVE does not save", || info_number(&mut client, "rdb_bgsave_in_progress") == 1);
     let mut writer = Connection::open(server.addr()).unwrap();
     writer.send(&["SET", "k", "v"].map(|word| word.as_bytes().to_vec())).unwrap();
-    poll("the write is not held", || info(&mut client, "blocked_clients") == 2);
+    poll("the write is not held", || info_number(&mut client, "blocked_clients") == 2);
     assert_eq!(client.call(&["GET", "k"], LIMIT).unwrap(), Reply::Nil, "reads go on");
     assert_eq!(client.call(&["SHUTDOWN", "ABORT"], LIMIT).unwrap(), ok());
     assert_eq!(stopping.reply(LIMIT).unwrap(), error("ERR Errors trying to SHUTDOWN. Check logs."));

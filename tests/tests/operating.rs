@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cairn_tests::golden::Reply;
 use cairn_tests::server::{Connection, Server, cairn_binary};
+use cairn_tests::workload::{info_number, poll};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -22,32 +23,16 @@ fn text(client: &mut Connection, command: &[&str]) -> String {
     }
 }
 
-/// A number of INFO.
-fn info(client: &mut Connection, section: &str, name: &str) -> u64 {
-    let text = text(client, &["INFO", section]);
-    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("INFO has no {name}:\n{text}"))
-}
-
-/// Waits until `done`.
-fn poll(what: &str, mut done: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < LIMIT, "{what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
 fn a_snapshot_that_is_slowed_down_goes_on_at_once_when_that_is_taken_back() {
     let server = Server::cairn(&["--rdb-key-save-delay", "2000000000", "--save", ""]).unwrap();
     let mut client = Connection::open(server.addr()).unwrap();
     assert_eq!(client.call(&["MSET", "a", "1", "b", "2"], LIMIT).unwrap(), ok());
     assert_eq!(text(&mut client, &["BGSAVE"]), "Background saving started");
-    poll("never begun", || info(&mut client, "persistence", "rdb_bgsave_in_progress") == 1);
-    assert_eq!(info(&mut client, "persistence", "rdb_saves"), 0);
+    poll("never begun", || info_number(&mut client, "rdb_bgsave_in_progress") == 1);
+    assert_eq!(info_number(&mut client, "rdb_saves"), 0);
     assert_eq!(client.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"], LIMIT).unwrap(), ok());
-    poll("never done", || info(&mut client, "persistence", "rdb_saves") == 1);
+    poll("never done", || info_number(&mut client, "rdb_saves") == 1);
 }
 
 #[test]
@@ -57,10 +42,10 @@ fn a_rewrite_of_the_log_waits_while_a_snapshot_is_written() {
     assert_eq!(client.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
     assert_eq!(text(&mut client, &["BGSAVE"]), "Background saving started");
     assert_eq!(text(&mut client, &["BGREWRITEAOF"]), "Background append only file rewriting scheduled");
-    assert_eq!(info(&mut client, "persistence", "aof_rewrite_scheduled"), 1);
-    assert_eq!(info(&mut client, "persistence", "aof_rewrite_in_progress"), 0);
+    assert_eq!(info_number(&mut client, "aof_rewrite_scheduled"), 1);
+    assert_eq!(info_number(&mut client, "aof_rewrite_in_progress"), 0);
     assert_eq!(client.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"], LIMIT).unwrap(), ok());
-    poll("never done", || info(&mut client, "persistence", "rdb_saves") == 2);
+    poll("never done", || info_number(&mut client, "rdb_saves") == 2);
 }
 
 #[test]
@@ -69,7 +54,7 @@ fn a_rewrite_of_the_log_is_not_begun_twice() {
     let mut client = Connection::open(server.addr()).unwrap();
     assert_eq!(client.call(&["SET", "k", "v"], LIMIT).unwrap(), ok());
     assert_eq!(text(&mut client, &["BGREWRITEAOF"]), "Background append only file rewriting started");
-    assert_eq!(info(&mut client, "persistence", "aof_rewrite_in_progress"), 1);
+    assert_eq!(info_number(&mut client, "aof_rewrite_in_progress"), 1);
     assert_eq!(
         text(&mut client, &["BGREWRITEAOF"]),
         "ERR Background append only file rewriting already in progress"
@@ -114,10 +99,10 @@ fn a_client_that_sends_half_a_large_command_is_evicted() {
     poll("never received", || text(&mut client, &["CLIENT", "LIST"]).contains(" qbuf=300000 "));
     let line = text(&mut client, &["CLIENT", "LIST"]);
     assert!(line.contains(" argv-mem=14 "), "{line}");
-    assert_eq!(info(&mut client, "stats", "evicted_clients"), 0);
+    assert_eq!(info_number(&mut client, "evicted_clients"), 0);
     // The server may close the connection in the middle of it.
     let _ = large.send_raw(&[b'x'; 2_000_000]);
-    poll("never evicted", || info(&mut client, "stats", "evicted_clients") == 1);
+    poll("never evicted", || info_number(&mut client, "evicted_clients") == 1);
     assert!(!text(&mut client, &["CLIENT", "LIST"]).contains("name=large"));
 }
 
@@ -125,7 +110,7 @@ fn a_client_that_sends_half_a_large_command_is_evicted() {
 fn an_oom_score_that_the_kernel_takes_is_in_effect_and_comes_back() {
     let server = Server::cairn(&[]).unwrap();
     let mut client = Connection::open(server.addr()).unwrap();
-    let process = info(&mut client, "server", "process_id");
+    let process = info_number(&mut client, "process_id");
     let score = || {
         let text = std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
         text.trim().parse::<i32>().unwrap()

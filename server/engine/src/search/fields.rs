@@ -105,16 +105,24 @@ fn parse_text(field: &mut Field, cursor: &mut Cursor<'_>) -> CommandResult {
             }
         } else if cursor.take_if("WITHSUFFIXTRIE") {
             with_suffix = true;
-        } else if cursor.take_if("INDEXEMPTY") {
-            field.index_empty = true;
-        } else if cursor.take_if("INDEXMISSING") {
-            field.index_missing = true;
-        } else {
+        } else if !take_presence(field, cursor) {
             break;
         }
     }
     field.kind = FieldKind::Text { weight, nostem, with_suffix };
     Ok(())
+}
+
+/// Words about values that are empty or missing.
+fn take_presence(field: &mut Field, cursor: &mut Cursor<'_>) -> bool {
+    if cursor.take_if("INDEXEMPTY") {
+        field.index_empty = true;
+    } else if cursor.take_if("INDEXMISSING") {
+        field.index_missing = true;
+    } else {
+        return false;
+    }
+    true
 }
 
 fn parse_tag(field: &mut Field, cursor: &mut Cursor<'_>, source: Source) -> CommandResult {
@@ -132,11 +140,7 @@ fn parse_tag(field: &mut Field, cursor: &mut Cursor<'_>, source: Source) -> Comm
             case_sensitive = true;
         } else if cursor.take_if("WITHSUFFIXTRIE") {
             with_suffix = true;
-        } else if cursor.take_if("INDEXEMPTY") {
-            field.index_empty = true;
-        } else if cursor.take_if("INDEXMISSING") {
-            field.index_missing = true;
-        } else {
+        } else if !take_presence(field, cursor) {
             break;
         }
     }
