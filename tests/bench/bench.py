@@ -50,7 +50,7 @@ def throughput_case(case, rounds):
     persistence, what = case.split("/")
     command, pipeline, clients = what.split(":")
     slow = persistence == "always"
-    requests = {("1", False): 200_000, ("16", False): 1_500_000, ("1", True): 40_000, ("16", True): 300_000}[
+    requests = {("1", False): 200_000, ("16", False): 1_500_000, ("1", True): 150_000, ("16", True): 1_000_000}[
         (pipeline, slow)]
     servers = {kind: Server(kind, persistence_flags(persistence)) for kind in ("cairn", "redis")}
 
