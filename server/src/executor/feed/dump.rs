@@ -6,8 +6,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use cairn_engine::keyspace::Snapshot;
@@ -40,22 +40,34 @@ pub enum Part {
     Failed(String),
 }
 
+/// The thread's parts, for as long as somebody wants them.
+pub struct Parts {
+    parts: Receiver<Part>,
+    /// What the thread looks at while it has nothing to hand over.
+    _wanted: Arc<()>,
+}
+
+impl Parts {
+    pub fn try_recv(&self) -> Result<Part, TryRecvError> {
+        self.parts.try_recv()
+    }
+}
+
 /// Starts the thread. It ends when nobody takes its parts any more.
-pub fn start(
-    snapshot: Snapshot,
-    form: Form,
-    dir: &Path,
-    ready: Arc<Ready>,
-) -> Result<Receiver<Part>, String> {
+pub fn start(snapshot: Snapshot, form: Form, dir: &Path, ready: Arc<Ready>) -> Result<Parts, String> {
     let (parts, taken) = sync_channel(PARTS_MAX);
+    let wanted = Arc::new(());
+    let still_wanted = Arc::downgrade(&wanted);
     let dir = dir.to_owned();
     let run = move || {
-        let mut sink = Sink { parts, ready };
+        let mut sink = Sink { parts, ready, wanted: still_wanted };
         let outcome = send(snapshot, &form, &dir, &mut sink);
         sink.put(outcome.map_or_else(|error| Part::Failed(error.to_string()), |()| Part::End));
     };
     let thread = std::thread::Builder::new().name("feed".to_owned()).spawn(run);
-    thread.map(|_| taken).map_err(|error| format!("cannot start a thread: {error}"))
+    thread
+        .map(|_| Parts { parts: taken, _wanted: wanted })
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 fn send(snapshot: Snapshot, form: &Form, dir: &Path, sink: &mut Sink) -> io::Result<()> {
@@ -64,7 +76,8 @@ fn send(snapshot: Snapshot, form: &Form, dir: &Path, sink: &mut Sink) -> io::Res
         rdb::save_for_replica(snapshot, form.version, form.compress, sink)?;
         return sink.write_all(mark.as_bytes());
     }
-    let mut spool = Spool { dir, memory: Vec::new(), file: None, len: 0 };
+    let wanted = sink.wanted.clone();
+    let mut spool = Spool { dir, wanted, memory: Vec::new(), file: None, len: 0 };
     rdb::save_for_replica(snapshot, form.version, form.compress, &mut spool)?;
     sink.write_all(format!("${}\r\n", spool.len).as_bytes())?;
     spool.pour(sink)
@@ -74,6 +87,7 @@ fn send(snapshot: Snapshot, form: &Form, dir: &Path, sink: &mut Sink) -> io::Res
 struct Sink {
     parts: SyncSender<Part>,
     ready: Arc<Ready>,
+    wanted: Weak<()>,
 }
 
 impl Sink {
@@ -101,6 +115,7 @@ impl Write for Sink {
 /// Keeps a snapshot until its length is known.
 struct Spool<'a> {
     dir: &'a Path,
+    wanted: Weak<()>,
     memory: Vec<u8>,
     file: Option<File>,
     len: u64,
@@ -122,6 +137,9 @@ impl Spool<'_> {
 
 impl Write for Spool<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.wanted.strong_count() == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         if self.file.is_none() && self.memory.len() + bytes.len() > SPOOL_MEMORY_MAX {
             let mut file = nameless(self.dir)?;
             file.write_all(&std::mem::take(&mut self.memory))?;
@@ -152,8 +170,17 @@ fn nameless(dir: &Path) -> io::Result<File> {
 mod tests {
     use super::*;
 
+    fn spool<'a>(dir: &'a Path, wanted: &Arc<()>) -> Spool<'a> {
+        Spool { dir, wanted: Arc::downgrade(wanted), memory: Vec::new(), file: None, len: 0 }
+    }
+
+    fn sink(parts: SyncSender<Part>) -> Sink {
+        Sink { parts, ready: Arc::default(), wanted: Weak::new() }
+    }
+
     fn poured(len: usize, dir: &Path) -> (bool, Vec<u8>) {
-        let mut spool = Spool { dir, memory: Vec::new(), file: None, len: 0 };
+        let wanted = Arc::new(());
+        let mut spool = spool(dir, &wanted);
         let content: Vec<u8> = (0..len).map(|i| i as u8).collect();
         for piece in content.chunks(10_000) {
             spool.write_all(piece).expect("there is room");
@@ -161,7 +188,7 @@ mod tests {
         assert_eq!(spool.len, len as u64);
         let on_disk = spool.file.is_some();
         let (parts, taken) = sync_channel(len / PART_BYTES + 2);
-        spool.pour(&mut Sink { parts, ready: Arc::default() }).expect("somebody takes it");
+        spool.pour(&mut sink(parts)).expect("somebody takes it");
         let mut got = Vec::new();
         while let Ok(Part::Bytes(bytes)) = taken.try_recv() {
             assert!(bytes.len() <= PART_BYTES);
@@ -183,7 +210,13 @@ mod tests {
     fn the_thread_ends_when_nobody_listens() {
         let (parts, taken) = sync_channel(1);
         drop(taken);
-        let mut sink = Sink { parts, ready: Arc::default() };
+        let mut sink = sink(parts);
         assert_eq!(sink.write(b"x").expect_err("nobody").kind(), io::ErrorKind::BrokenPipe);
+        // Also while it only collects.
+        let (dir, wanted) = (Path::new("/none"), Arc::new(()));
+        let mut spool = spool(dir, &wanted);
+        assert_eq!(spool.write(b"x").expect("wanted"), 1);
+        drop(wanted);
+        assert_eq!(spool.write(b"x").expect_err("nobody").kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -19,7 +19,7 @@
 mod dump;
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::TryRecvError;
 
 use bytes::Bytes;
 use cairn_engine::client::{Client, FeedStage};
@@ -33,7 +33,7 @@ use rand::rngs::SysRng;
 
 use super::Executor;
 use super::session::Session;
-use dump::{Form, Part};
+use dump::{Form, Part, Parts};
 
 /// Snapshots for replicas at the same time; each holds a state and a thread.
 const DUMPS_MAX: usize = 2;
@@ -78,7 +78,7 @@ struct Feed {
 enum Step {
     Waiting,
     Taken(Box<Snapshot>),
-    Sending(Receiver<Part>),
+    Sending(Parts),
     Sent,
     Online,
 }
