@@ -64,7 +64,12 @@ pub(super) fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
         Stream::Unix(stream) => return stream.as_raw_fd(),
         Stream::Boxed(_) => return -1,
     };
-    // Failures leave a working, only slower or less watched, socket.
+    prepare_tcp(tcp, keepalive_s);
+    tcp.as_raw_fd()
+}
+
+/// Failures leave a working, only slower or less watched, socket.
+pub(super) fn prepare_tcp(tcp: &tokio::net::TcpStream, keepalive_s: u32) {
     let _ = tcp.set_nodelay(true);
     if keepalive_s > 0 {
         let keepalive = socket2::TcpKeepalive::new()
@@ -72,5 +77,4 @@ pub(super) fn prepare_socket(stream: &Stream, keepalive_s: u32) -> i32 {
             .with_interval(Duration::from_secs((keepalive_s / 3).max(1).into()));
         let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&keepalive);
     }
-    tcp.as_raw_fd()
 }

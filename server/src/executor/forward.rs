@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::{Connection, READ_BYTES, READ_BYTES_PER_TURN};
+use super::door::prepare_tcp;
 use super::route::Leading;
 use super::session::{FrameReader, Identity, SUBCOMMAND, Said, Session, SessionState, WELCOME};
 use super::stream::Stream;
@@ -303,6 +304,7 @@ impl Away {
         &mut self,
         leading: &Leading,
         tls: Option<&Tls>,
+        keepalive_s: u32,
         identity: impl Fn() -> Identity,
     ) -> Option<After> {
         let now = Instant::now();
@@ -316,8 +318,11 @@ impl Away {
                     Leading::Myself => return Some(After::Detach),
                     Leading::Elsewhere { host, port, door: Some(door), .. } if *again_at <= now => {
                         let connecting: Connecting = match tls {
-                            None => Box::pin(connect(host.clone(), *port)),
-                            Some(tls) => Box::pin(connect_by_tls(tls.clone(), host.clone(), door.tls_port)),
+                            None => Box::pin(connect(host.clone(), *port, keepalive_s)),
+                            Some(tls) => {
+                                let tls = tls.clone();
+                                Box::pin(connect_by_tls(tls, host.clone(), door.tls_port, keepalive_s))
+                            }
                         };
                         self.link = Link::Connecting { connecting, until: now + ATTEMPT_MAX };
                     }
@@ -395,19 +400,23 @@ impl Away {
     }
 }
 
-async fn connect(host: String, port: u16) -> io::Result<Stream> {
-    let stream = TcpStream::connect((host.as_str(), port)).await?;
-    stream.set_nodelay(true)?;
-    Ok(Stream::Tcp(stream))
+/// Watched by keepalive: what a box in between has forgotten would be waited for without end.
+async fn reach(host: &str, port: u16, keepalive_s: u32) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    prepare_tcp(&stream, keepalive_s);
+    Ok(stream)
+}
+
+async fn connect(host: String, port: u16, keepalive_s: u32) -> io::Result<Stream> {
+    Ok(Stream::Tcp(reach(&host, port, keepalive_s).await?))
 }
 
 /// With `tls-cluster` nothing of a client goes between nodes in the clear.
-async fn connect_by_tls(tls: Tls, host: String, port: u16) -> io::Result<Stream> {
+async fn connect_by_tls(tls: Tls, host: String, port: u16, keepalive_s: u32) -> io::Result<Stream> {
     if port == 0 {
         return Err(io::Error::other("the leader has no tls-port, which tls-cluster needs"));
     }
-    let stream = TcpStream::connect((host.as_str(), port)).await?;
-    stream.set_nodelay(true)?;
+    let stream = reach(&host, port, keepalive_s).await?;
     Ok(Stream::Boxed(Box::new(tls.connect(&host, Box::new(stream)).await?)))
 }
 
@@ -462,6 +471,7 @@ impl Executor {
                 away.given_up_until = Some(now + GIVEN_UP_FOR);
                 return After::Serve;
             }
+            let keepalive_s = self.engine.shared.config.tcp_keepalive;
             let Some(client) = self.engine.client(slot) else { return After::Close };
             let identity = || Identity {
                 id: client.state.id,
@@ -470,9 +480,8 @@ impl Executor {
                 tls: client.state.info.tls,
                 state: SessionState::of(client),
             };
-            if let Some(after) =
-                away.advance(&self.forwarding.leading, self.services.peer_tls.as_ref(), identity)
-            {
+            let tls = self.services.peer_tls.as_ref();
+            if let Some(after) = away.advance(&self.forwarding.leading, tls, keepalive_s, identity) {
                 self.note_due(away.due());
                 return after;
             }
