@@ -1,7 +1,6 @@
 //! What operators and those who test a server set: what their directives do to a real process.
 
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use cairn_tests::golden::Reply;

@@ -141,7 +141,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     {
         return Err(refusal.clone());
     }
-    if flags.has(Flag::Write) && cx.shared.following.is_some() {
+    if flags.has(Flag::Write) && cx.shared.is_bound() {
         if !cx.shared.may_write_here(cx.client.primary) {
             return Err(READONLY);
         }

@@ -91,6 +91,7 @@ impl Engine {
             released: 0,
             replica: false,
             following: None,
+            replacing: false,
             unit_writes: true,
             former_history: None,
             stay_blocked: false,
@@ -774,7 +775,7 @@ impl Engine {
         self.keys.no_touch = client.state.no_touch;
         let paused = self.shared.pause.until_ms > self.shared.now_ms;
         self.shared.expiry_held = paused && host.cluster().is_none();
-        if self.shared.following.is_some() {
+        if self.shared.is_bound() {
             let writes = self.shared.may_write_here(client.state.primary);
             self.shared.unit_writes = writes;
             self.shared.effects.set_refused(!writes);
@@ -809,7 +810,7 @@ impl Engine {
         if told {
             client.state.written_offset = self.shared.effects.fed_offset();
         }
-        if self.shared.following.is_some() {
+        if self.shared.is_bound() {
             self.shared.effects.set_refused(true);
         }
         self.shared.settle_deliveries(host);

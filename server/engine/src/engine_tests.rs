@@ -87,6 +87,34 @@ fn a_follower_leaves_what_has_expired_to_the_leader() {
 }
 
 #[test]
+fn while_the_state_is_being_replaced_nothing_is_written_whoever_is_followed() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    server.run(a, "SET fleeting v PX 5");
+    server.run(a, "CONFIG SET replica-read-only no");
+    assert_eq!(server.run(a, "REPLICAOF 127.0.0.1 1"), "+OK\r\n");
+    assert_eq!(server.run(a, "SET k v"), "+OK\r\n");
+    server.engine.shared.replacing = true;
+    let batches = server.batches.len();
+    let refused = "-READONLY You can't write against a read only replica.\r\n";
+    assert_eq!(server.run(a, "SET k w"), refused);
+    server.run(a, "MULTI");
+    assert_eq!(server.run(a, "REPLICAOF NO ONE"), "+QUEUED\r\n");
+    assert_eq!(server.run(a, "EXEC"), "*1\r\n+OK\r\n");
+    assert_eq!(server.run(a, "SET k w"), refused, "what is written would go with the old state");
+    assert_eq!(server.run(a, "REPLICAOF 127.0.0.1 2"), "+OK\r\n");
+    assert_eq!(server.run(a, "SET k w"), refused);
+    assert_eq!(server.run(a, "REPLICAOF NO ONE"), "+OK\r\n");
+    server.advance(10);
+    assert_eq!(server.run(a, "GET fleeting"), "$-1\r\n");
+    assert_eq!(server.batches.len(), batches);
+    server.engine.shared.end_replacing();
+    assert_eq!(server.run(a, "SET k w"), "+OK\r\n");
+    server.advance(10);
+    assert_eq!(server.engine.keys.dbs()[0].len(), 1, "it expires keys again");
+}
+
+#[test]
 fn of_many_who_wait_those_are_served_for_whom_there_is_something() {
     let mut server = TestEngine::new();
     let pusher = server.connect(Resp::V2);

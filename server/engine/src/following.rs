@@ -5,7 +5,6 @@
 //! `replica-read-only` is off, and nothing expires or is evicted: the primary says what goes.
 
 use crate::client::{BlockedOn, Slot};
-use crate::config::Config;
 use crate::context::Context;
 use crate::error::CommandError;
 use crate::host::{LogLevel, Request};
@@ -90,8 +89,6 @@ pub struct Following {
     pub down_since_ms: Option<i64>,
     /// The primary wants to know when everything up to this offset is safe.
     pub ack_wanted: Option<u64>,
-    /// The state is about to be replaced, at a position that has been told: nothing may be logged before it is.
-    pub replacing: bool,
 }
 
 impl Following {
@@ -108,7 +105,6 @@ impl Following {
             last_io_ms: 0,
             down_since_ms: None,
             ack_wanted: None,
-            replacing: false,
         }
     }
 
@@ -119,11 +115,6 @@ impl Following {
             history.offset = self.read_to;
             history.db = db;
         }
-    }
-
-    /// May anybody but the primary write?
-    fn takes_writes(&self, config: &Config) -> bool {
-        !config.replica_read_only && !self.replacing
     }
 }
 
@@ -146,20 +137,45 @@ impl Shared {
     pub(crate) fn follow_nobody(&mut self) {
         let Some(following) = self.following.take() else { return };
         self.config.replicaof.clear();
+        if let Some(history) = following.history {
+            self.note_former(history);
+        }
+        self.replication_id = crate::engine::replication_id(&self.rng);
+        if !self.replacing {
+            self.write_again();
+        }
+    }
+
+    /// The state is that of `history`, which this server does not follow any more.
+    pub fn note_former(&mut self, history: History) {
+        self.effects.go_on_from(history.offset);
+        self.former_history = Some((history.id, history.offset + 1));
+    }
+
+    /// The state has been replaced, or is not going to be.
+    pub fn end_replacing(&mut self) {
+        if std::mem::take(&mut self.replacing) && self.following.is_none() {
+            self.write_again();
+        }
+    }
+
+    fn write_again(&mut self) {
         self.replica = false;
         self.effects.set_refused(false);
         self.unit_writes = true;
-        if let Some(history) = following.history {
-            self.effects.go_on_from(history.offset);
-            self.former_history = Some((history.id, history.offset + 1));
-        }
-        self.replication_id = crate::engine::replication_id(&self.rng);
+    }
+
+    /// Do commands that write need [`may_write_here`](Self::may_write_here)?
+    pub(crate) fn is_bound(&self) -> bool {
+        self.following.is_some() || self.replacing
     }
 
     /// Does this client write although everybody else must not?
     pub(crate) fn may_write_here(&self, is_primary: bool) -> bool {
-        let Some(following) = &self.following else { return !self.replica };
-        is_primary || following.takes_writes(&self.config)
+        if self.replacing {
+            return false;
+        }
+        if self.following.is_some() { is_primary || !self.config.replica_read_only } else { !self.replica }
     }
 
     /// Is the data old, and not to be shown?
@@ -206,5 +222,12 @@ pub(crate) fn note_refusal(cx: &mut Context<'_>, error: &[u8]) {
     if error.starts_with(NO_SUCH_DATABASE) || error.starts_with(UNIT_TOO_LARGE) {
         // The link ends before this command; it is tried again, and fails as loudly, until somebody has seen to it.
         cx.client.close_now = true;
+    }
+}
+
+/// The state is at no point of the primary's stream any more: the next link asks for all of the data.
+pub(crate) fn lose_place(shared: &mut Shared) {
+    if let Some(following) = &mut shared.following {
+        following.history = None;
     }
 }

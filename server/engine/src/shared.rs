@@ -81,6 +81,9 @@ pub struct Shared {
     pub replica: bool,
     /// Whom this server follows by hand; then it is a [replica](Shared::replica) as well.
     pub following: Option<Box<crate::following::Following>>,
+    /// The state is about to be replaced, at a position that may have been told: nothing is logged before it is, whoever is followed
+    /// meanwhile.
+    pub replacing: bool,
     /// May the running unit write? What it was when it began, whatever it has made of it.
     pub unit_writes: bool,
     /// The name of the stream that this server followed before it was told to follow nobody, and the first byte that is not of it.

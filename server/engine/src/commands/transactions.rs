@@ -98,6 +98,11 @@ fn exec(cx: &mut Context<'_>, _args: Args<'_>) -> CommandResult {
             // An error of one command is its reply; the others run.
             dispatch::refuse_reply(cx, start, &error);
         }
+        if cx.client.primary && cx.client.close_now {
+            // What has run cannot be taken back: this state is at no point of the primary's stream, and needs all of the data.
+            crate::following::lose_place(cx.shared);
+            break;
+        }
     }
     Ok(())
 }

@@ -52,6 +52,8 @@ pub struct Plan {
     pub file: String,
     /// Tells this attempt's files from those of one that has been given up and may still be at work.
     pub attempt: u64,
+    /// Kept until the thread ends.
+    pub at_work: Arc<()>,
     pub config: Config,
     pub seed: HashSeed,
     pub usage: UsagePolicy,
@@ -95,6 +97,7 @@ pub fn start(plan: Plan, waker: Waker) -> Result<Loading, String> {
     let (tell, loaded) = oneshot::channel();
     let run = move || {
         load(&plan, received, tell, &waker);
+        drop(plan.at_work);
         waker.wake();
     };
     let thread = std::thread::Builder::new().name("follow".to_owned()).spawn(run);
@@ -134,6 +137,9 @@ fn load(plan: &Plan, parts: mpsc::Receiver<Part>, tell: Tell, waker: &Waker) {
         Ok(data) => data,
         Err(error) => return drop(tell.send(Err(error))),
     };
+    if tell.is_closed() {
+        return;
+    }
     let mut tell = Some(tell);
     let (finish, done) = channel();
     let (commit, position) = oneshot::channel();

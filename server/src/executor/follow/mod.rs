@@ -25,8 +25,8 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ pub(super) struct Follower {
     /// The primary is not read from for now.
     waits: bool,
     attempts: u64,
+    /// Alive as long as a thread that loads data is at work.
+    loading: Weak<()>,
     /// Attempts in a row that failed over the data.
     refused: u32,
     /// Offsets, and the batches that have to be released for them, oldest first.
@@ -70,6 +72,8 @@ pub(super) struct Follower {
     released: Option<u64>,
     synced: u64,
     acked_at: Instant,
+    /// When the link last came up.
+    attached_at: Instant,
 }
 
 /// Everything up to `offset` of the stream is in the batches up to `seq`.
@@ -120,11 +124,13 @@ impl Follower {
             woken: false,
             waits: false,
             attempts: 0,
+            loading: Weak::new(),
             refused: 0,
             marks: VecDeque::new(),
             released: None,
             synced: 0,
             acked_at: Instant::now(),
+            attached_at: Instant::now(),
         }
     }
 
@@ -169,12 +175,17 @@ impl Executor {
     /// REPLICAOF has been said, or the server starts: takes up what [`cairn_engine::following`] says now.
     pub(super) fn follow_anew(&mut self) {
         self.finish_naming();
+        // Of one that has been loaded and not been told a position nothing remains.
+        self.engine.shared.end_replacing();
         if self.engine.shared.following.is_none() {
             // Under the name that the state has now they have to begin anew.
             self.end_feeds();
         }
         if let Stage::Following(slot) = std::mem::replace(&mut self.follower.stage, Stage::Resting(None)) {
             self.close(slot);
+            if let Some(following) = &mut self.engine.shared.following {
+                (following.link, following.slot) = (Link::Down, None);
+            }
         }
         self.follower.marks.clear();
         self.follower.refused = 0;
@@ -193,6 +204,11 @@ impl Executor {
         self.let_primary_go_on();
         match &mut self.follower.stage {
             Stage::Resting(Some(at)) if *at <= Instant::now() && self.shutdown.is_none() => {
+                if self.follower.loading.strong_count() > 0 {
+                    // What an attempt that was given up has loaded is still being dropped: not a second one beside it.
+                    *at = Instant::now() + RETRY;
+                    return;
+                }
                 self.call_primary()
             }
             Stage::Talking(talking) if std::mem::take(&mut self.follower.woken) => {
@@ -228,6 +244,8 @@ impl Executor {
 
     fn terms(&mut self) -> Result<Terms, String> {
         self.follower.attempts += 1;
+        let at_work = Arc::new(());
+        self.follower.loading = Arc::downgrade(&at_work);
         let config = &self.engine.shared.config;
         let following = self.engine.shared.following.as_ref().ok_or("nobody is followed")?;
         let tls = config.tls_replication.then(|| tls::connector(config)).transpose();
@@ -249,6 +267,7 @@ impl Executor {
                 home: self.home()?,
                 file: self.services.snapshot_file.clone(),
                 attempt: self.follower.attempts,
+                at_work,
                 config: config.clone(),
                 seed: self.engine.keys.seed(),
                 usage: self.engine.keys.usage,
@@ -292,6 +311,8 @@ impl Executor {
                 if let Some(following) = &mut self.engine.shared.following {
                     following.link = Link::Sync;
                 }
+                // Or clients of a writable replica would keep the old state from ever coming to rest.
+                self.engine.shared.replacing = true;
                 self.follower.stage = Stage::Loaded(Box::new(NewState { agreed, offset, loaded }));
                 self.begin_naming();
             }
@@ -321,9 +342,6 @@ impl Executor {
         let seq = self.engine.shared.effects.newest_seq() + 1;
         // If nobody takes it, the thread says why.
         let _ = commit.send(rdb::position_fields(seq, self.engine.shared.now_ms));
-        if let Some(following) = &mut self.engine.shared.following {
-            following.replacing = true;
-        }
         self.follower.stage = Stage::Naming(Box::new(Naming { agreed, offset, data, seq, done }));
     }
 
@@ -341,9 +359,7 @@ impl Executor {
         let Stage::Naming(naming) = std::mem::replace(&mut self.follower.stage, Stage::Resting(None)) else {
             return;
         };
-        if let Some(following) = &mut self.engine.shared.following {
-            following.replacing = false;
-        }
+        self.engine.shared.end_replacing();
         let Naming { agreed, offset, data, seq, .. } = *naming;
         let bytes = match outcome {
             Ok(bytes) => bytes,
@@ -374,7 +390,12 @@ impl Executor {
         self.follower.refused = 0;
         tracing::info!(keys, seq, bytes, "the primary's data has replaced the old");
         let history = History { id: agreed.id.clone(), offset, db: stream_db };
-        self.attach(agreed, history);
+        if self.engine.shared.following.is_some() {
+            self.attach(agreed, history);
+        } else {
+            // The end of following came while the name was being given.
+            self.engine.shared.note_former(history);
+        }
         self.flush_held();
     }
 
@@ -402,6 +423,7 @@ impl Executor {
         self.connected += 1;
         let follower = &mut self.follower;
         follower.stage = Stage::Following(slot);
+        follower.attached_at = Instant::now();
         follower.marks.clear();
         (follower.released, follower.synced) = (Some(history.offset), history.offset);
         if let Some(following) = &mut self.engine.shared.following {
@@ -424,12 +446,12 @@ impl Executor {
 
     /// The link is down; another attempt comes.
     fn link_failed(&mut self, error: &str) {
+        self.engine.shared.end_replacing();
         let Some(following) = &mut self.engine.shared.following else { return };
         let over_data = following.link == Link::Sync;
         following.link = Link::Down;
         following.transfer = None;
         following.slot = None;
-        following.replacing = false;
         let follower = &mut self.follower;
         follower.refused = if over_data { (follower.refused + 1).min(u32::BITS) } else { 0 };
         let wait = RETRY.saturating_mul(1 << follower.refused.min(16)).min(RETRY_MAX);
@@ -445,7 +467,9 @@ impl Executor {
         if !matches!(self.follower.stage, Stage::Following(at) if at == slot) {
             return;
         }
-        self.follower.stage = Stage::Resting(Some(Instant::now()));
+        // One that ends as soon as it has begun is not called again without a pause.
+        let again_at = Instant::now().max(self.follower.attached_at + RETRY);
+        self.follower.stage = Stage::Resting(Some(again_at));
         self.follower.marks.clear();
         let now_ms = self.engine.shared.now_ms;
         if let Some(following) = &mut self.engine.shared.following {

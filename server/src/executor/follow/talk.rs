@@ -27,6 +27,7 @@ use bytes::Bytes;
 use cairn_engine::following::{History, Link, Transfer};
 use cairn_proto::encode_request;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::rustls::ClientConfig;
 
@@ -37,6 +38,8 @@ use crate::executor::tls::TlsStream;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 * 1024;
+/// So often before clients have their turn.
+const READS_PER_TURN: u32 = 4;
 /// A longer line is none that a primary says.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 /// Letters of the mark at the end of data of unknown length.
@@ -107,7 +110,7 @@ pub async fn agree(terms: Terms, progress: Rc<Progress>) -> Result<Agreed, Strin
             Stream::Tls(Box::new(stream.map_err(|error| format!("TLS: {error}"))?))
         }
     };
-    let mut wire = Wire { stream, received: Vec::new(), taken: 0, patience: *patience };
+    let mut wire = Wire { stream, received: Vec::new(), taken: 0, patience: *patience, reads: 0 };
     progress.link.set(Link::Handshake);
     wire.introduce(&terms).await?;
     let (id, offset) = match wire.ask_for_stream(terms.history.as_ref()).await? {
@@ -154,6 +157,7 @@ struct Wire {
     /// So much of that has been looked at.
     taken: usize,
     patience: Duration,
+    reads: u32,
 }
 
 impl Wire {
@@ -318,6 +322,8 @@ impl Wire {
                 if fresh.len() > LINE_BYTES_MAX {
                     return Err("it speaks another protocol: a line has no end".to_owned());
                 }
+                self.received.drain(..self.taken);
+                self.taken = 0;
                 self.read().await?;
                 continue;
             };
@@ -388,7 +394,14 @@ impl Wire {
             Err(_) => Err("it says nothing for repl-timeout".to_owned()),
             Ok(Err(error)) => Err(format!("the connection broke: {error}")),
             Ok(Ok(0)) => Err("it has closed the connection".to_owned()),
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(_)) => {
+                self.reads += 1;
+                if self.reads.is_multiple_of(READS_PER_TURN) {
+                    // However fast it sends, clients are served in between.
+                    yield_now().await;
+                }
+                Ok(())
+            }
         }
     }
 }
