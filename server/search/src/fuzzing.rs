@@ -5,6 +5,7 @@ use crate::eval::{SearchOptions, Sort};
 use crate::index::{Document, FieldValue, Index};
 use crate::query::{ParseOptions, Query};
 use crate::schema::{Field, FieldKind, HnswSpec, Metric, Schema, VectorAlgorithm, VectorSpec, VectorType};
+use crate::text::{Language, lower};
 use crate::vector::filter::{self, Filter};
 use std::collections::BTreeMap;
 
@@ -39,13 +40,14 @@ fn index() -> Index {
 }
 
 /// The first byte chooses the dialect, the rest is the query. What is read finds the same documents in every order,
-/// and its explanation is text.
+/// and its explanation is text. Each language takes it for a word, too.
 pub fn fuzz_query(data: &[u8]) {
     INDEX.with(|index| query(index, data));
 }
 
 fn query(index: &Index, data: &[u8]) {
     let Some((&dialect, text)) = data.split_first() else { return };
+    Language::all().for_each(|language| drop(language.stem(&lower(text))));
     let vector = 2f32.to_le_bytes();
     let params: BTreeMap<Vec<u8>, &[u8]> = [(b"v".to_vec(), &vector[..]), (b"n".to_vec(), b"2")].into();
     let options = ParseOptions { dialect: 1 + dialect % 4, params, ..ParseOptions::default() };
