@@ -3,7 +3,7 @@
 use crate::index::Index;
 use crate::index::pattern::Pattern;
 use crate::index::postings::END;
-use crate::query::ast::{Kind, Node};
+use crate::query::ast::{Kind, Node, PATTERN_LEN_MAX};
 use crate::query::{ParseOptions, QueryError, parse_only};
 use crate::schema::FieldMask;
 use crate::text;
@@ -108,6 +108,10 @@ fn check(
     if options.exclude.iter().any(|dictionary| dictionary.contains(&word)) {
         return None;
     }
+    // No word of an index or a dictionary is as long.
+    if word.len() > PATTERN_LEN_MAX {
+        return Some(Checked { word, suggestions: Some(Vec::new()) });
+    }
     let pattern = Pattern::Fuzzy(word.clone(), options.distance.min(DISTANCE_MAX));
     let mut found: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
     let mut looked_at = 0u32;
@@ -185,6 +189,16 @@ mod tests {
         assert_eq!(checked("helllo", &options), [("helllo".into(), Some(expected))]);
         assert_eq!(checked("wxyz", &options), [("wxyz".into(), Some(vec![]))]);
         assert_eq!(checked("hello", &options), []);
+    }
+
+    #[test]
+    fn a_word_longer_than_any_has_no_suggestions() {
+        let long = "a".repeat(PATTERN_LEN_MAX + 1);
+        let mut words = Dictionary::default();
+        words.insert(&long.as_bytes()[1..]);
+        let options = Options { distance: 1, include: vec![&words], ..Options::default() };
+        assert_eq!(checked(&long, &options), [(long.clone(), Some(vec![]))]);
+        assert_eq!(checked(&long[2..], &options)[0].1.as_ref().unwrap().len(), 1);
     }
 
     #[test]

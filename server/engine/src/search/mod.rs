@@ -47,6 +47,8 @@ pub const ALIASES_MAX: usize = 100_000;
 /// Words of one dictionary, and dictionaries.
 pub const DICTIONARY_WORDS_MAX: usize = 1_000_000;
 pub const DICTIONARIES_MAX: usize = 10_000;
+/// Bytes of a word of a dictionary: no word of an index is longer.
+pub const DICTIONARY_WORD_LEN_MAX: usize = 1024;
 /// Words with synonyms of one index, and groups of one word: RediSearch's limits.
 pub const SYNONYM_WORDS_MAX: usize = 1_000_000;
 pub const SYNONYM_GROUPS_MAX: usize = 4096;

@@ -119,29 +119,48 @@ fn letter_len(bytes: &[u8]) -> usize {
     len.min(bytes.len())
 }
 
-/// The next row of Levenshtein's table: `row[i]` is the distance of the first `i` letters of `word` to what was read.
-fn next_row(word: &[u32], row: &[usize], letter: u32) -> Vec<usize> {
-    let mut next = Vec::with_capacity(row.len());
-    next.push(row[0] + 1);
-    for (i, &own) in word.iter().enumerate() {
-        let substituted = row[i] + usize::from(own != letter);
-        next.push(substituted.min(row[i + 1] + 1).min(next[i] + 1));
+/// A row of Levenshtein's table after so many letters of the other word: how far they are from the first `i` letters of
+/// `word`, for the `i` that are at most `distance` more or less than these. All others are too far away, and what is too
+/// far away is `distance + 1`, so that a row is small however long the words are.
+fn first_row(word: &[u32], distance: usize) -> Vec<usize> {
+    (0..=2 * distance)
+        .map(|at| at.checked_sub(distance).filter(|&i| i <= word.len()).unwrap_or(distance + 1))
+        .collect()
+}
+
+/// The row behind `row`, which is that after `read` letters.
+fn next_row(word: &[u32], row: &[usize], read: usize, letter: u32, distance: usize) -> Vec<usize> {
+    let mut next = vec![distance + 1; row.len()];
+    for at in 0..row.len() {
+        let Some(i) = (read + 1 + at).checked_sub(distance) else { continue };
+        if i > word.len() {
+            break;
+        }
+        let deleted = row.get(at + 1).map_or(distance, |&d| d) + 1;
+        let inserted = if at > 0 { next[at - 1] + 1 } else { deleted };
+        let substituted = if i > 0 { row[at] + usize::from(word[i - 1] != letter) } else { deleted };
+        next[at] = deleted.min(inserted).min(substituted).min(distance + 1);
     }
     next
+}
+
+/// Whether a row, that after `read` letters, says that these are `word` itself.
+fn arrived(word: &[u32], row: &[usize], read: usize, distance: usize) -> bool {
+    (word.len() + distance).checked_sub(read).and_then(|at| row.get(at)).is_some_and(|&d| d <= distance)
 }
 
 fn within(word: &[u32], other: &[u32], distance: usize) -> bool {
     if word.len().abs_diff(other.len()) > distance {
         return false;
     }
-    let mut row: Vec<usize> = (0..=word.len()).collect();
-    for &letter in other {
-        row = next_row(word, &row, letter);
+    let mut row = first_row(word, distance);
+    for (read, &letter) in other.iter().enumerate() {
+        row = next_row(word, &row, read, letter, distance);
         if row.iter().all(|&d| d > distance) {
             return false;
         }
     }
-    row[word.len()] <= distance
+    arrived(word, &row, other.len(), distance)
 }
 
 /// Words share their beginnings with their neighbours, and so do their rows of the table; where all of a row is too far
@@ -153,7 +172,7 @@ fn walk_fuzzy<'a, T>(
     mut visit: impl FnMut(&'a [u8], &'a T, bool) -> ControlFlow<()>,
 ) {
     let own = letters(word);
-    let mut rows: Vec<Vec<usize>> = vec![(0..=own.len()).collect()];
+    let mut rows: Vec<Vec<usize>> = vec![first_row(&own, distance)];
     let mut read: Vec<u32> = Vec::new();
     let mut range = words.range::<[u8], _>((Bound::Included(&[][..]), Bound::Unbounded));
     while let Some((candidate, value)) = range.next() {
@@ -163,7 +182,8 @@ fn walk_fuzzy<'a, T>(
         read.truncate(shared);
         let mut dead = false;
         for &letter in &their[shared..] {
-            let row = next_row(&own, rows.last().expect("the first row stays"), letter);
+            let last = rows.last().expect("the first row stays");
+            let row = next_row(&own, last, read.len(), letter, distance);
             read.push(letter);
             dead = row.iter().all(|&d| d > distance);
             rows.push(row);
@@ -171,7 +191,8 @@ fn walk_fuzzy<'a, T>(
                 break;
             }
         }
-        let matches = !dead && rows.last().expect("the first row stays")[own.len()] <= distance;
+        let last = rows.last().expect("the first row stays");
+        let matches = !dead && arrived(&own, last, read.len(), distance);
         if visit(candidate, value, matches).is_break() {
             return;
         }
@@ -238,6 +259,14 @@ mod tests {
         assert!(wildcard(br"a\*b", b"a*b") && !wildcard(br"a\*b", b"axb"));
         assert!(wildcard(b"*", b"") && wildcard(b"**a**", b"a") && !wildcard(b"?", b""));
         assert!(wildcard(b"*ab*ab", b"abxabab") && !wildcard(b"*ab*abc", b"abxabab"));
+    }
+
+    #[test]
+    fn long_words_have_small_rows() {
+        let long = "a".repeat(100_000);
+        let shorter = "a".repeat(99_998);
+        let pattern = Pattern::Fuzzy(long.as_bytes().to_vec(), 2);
+        assert_eq!(found(&pattern, &["a", &shorter[1..], &shorter, &long]), [&shorter[..], &long]);
     }
 
     proptest! {

@@ -5,7 +5,9 @@ use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult};
 use crate::search::definition::said;
-use crate::search::{DICTIONARIES_MAX, DICTIONARY_WORDS_MAX, SYNONYM_GROUPS_MAX, SYNONYM_WORDS_MAX};
+use crate::search::{
+    DICTIONARIES_MAX, DICTIONARY_WORD_LEN_MAX, DICTIONARY_WORDS_MAX, SYNONYM_GROUPS_MAX, SYNONYM_WORDS_MAX,
+};
 
 pub(super) static FT_SYNUPDATE: Command = Command {
     name: "ft.synupdate",
@@ -88,6 +90,9 @@ fn dictadd(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let known = dictionaries.get(name).map_or(0, |dictionary| dictionary.len());
     if known + words.len() > DICTIONARY_WORDS_MAX {
         return Err(CommandError::new("Maximum dictionary terms limit reached"));
+    }
+    if words.iter().any(|word| word.len() > DICTIONARY_WORD_LEN_MAX) {
+        return Err(format!("Maximum dictionary term length is {DICTIONARY_WORD_LEN_MAX}").into());
     }
     if known == 0 && dictionaries.len() >= DICTIONARIES_MAX {
         return Err(CommandError::new("Maximum number of dictionaries reached"));

@@ -109,3 +109,14 @@ fn what_has_expired_is_not_shown_though_nobody_has_removed_it() {
     let reply = engine.run(client, "FT.AGGREGATE idx word LOAD 2 @__key @plain");
     assert!(!reply.contains("p:0") && reply.contains("p:1"), "{reply}");
 }
+
+#[test]
+fn words_of_dictionaries_are_no_longer_than_those_of_indexes() {
+    let mut engine = TestEngine::new();
+    let client = engine.connect(Resp::V3);
+    let word = "w".repeat(1024);
+    assert_eq!(engine.run(client, &format!("FT.DICTADD d {word}")), ":1\r\n");
+    let refused = engine.run(client, &format!("FT.DICTADD d short {word}w"));
+    assert_eq!(refused, "-Maximum dictionary term length is 1024\r\n");
+    assert_eq!(engine.run(client, "FT.DICTDEL d short"), ":0\r\n");
+}
