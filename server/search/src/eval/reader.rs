@@ -6,10 +6,15 @@ use crate::schema::FieldMask;
 use roaring::RoaringBitmap;
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::rc::Rc;
 
 /// Steps between two looks at the clock.
 const STEPS: u32 = 256;
+/// Positions that are looked at in a document for one phrase, at most: past that its words are not near.
+const POSITIONS_MAX: usize = 1 << 24;
+/// Positions of a document that do without a look at the clock of their own.
+const POSITIONS_UNASKED: usize = 1 << 16;
 
 /// What readers need while they read.
 pub struct Context<'a> {
@@ -217,7 +222,7 @@ impl<'a> Reader<'a> {
                             continue 'candidates;
                         }
                     }
-                    if nearness.is_none_or(|near| is_near(children, near)) {
+                    if nearness.is_none_or(|near| is_near(children, near, cx)) {
                         return candidate;
                     }
                     candidate += 1;
@@ -281,35 +286,17 @@ impl<'a> Reader<'a> {
         children.iter().filter(move |child| child.doc == doc)
     }
 
-    /// Whether there are words with positions in what is found here.
-    fn has_positions(&self) -> bool {
+    /// The words that the current document has of it, each with its list.
+    fn add_words<'r>(&'r self, found: &mut Vec<(&'a [u8], &'r Cursor<'a>)>) {
         match &self.kind {
-            ReaderKind::Term { cursor, .. } => cursor.positions().next().is_some(),
-            ReaderKind::Union { children, .. } => Self::matching(children, self.doc).any(Self::has_positions),
-            ReaderKind::Intersection { children, .. } => children.iter().any(Self::has_positions),
-            ReaderKind::Optional { child, .. } => child.doc == self.doc && child.has_positions(),
-            _ => false,
-        }
-    }
-
-    /// Where its words stand in the current document, in order.
-    fn positions(&self) -> Vec<u32> {
-        let mut found = Vec::new();
-        self.add_positions(&mut found);
-        found.sort_unstable();
-        found
-    }
-
-    fn add_positions(&self, found: &mut Vec<u32>) {
-        match &self.kind {
-            ReaderKind::Term { cursor, .. } => found.extend(cursor.positions()),
+            ReaderKind::Term { cursor, term, .. } => found.push((term, cursor)),
             ReaderKind::Union { children, .. } => {
-                Self::matching(children, self.doc).for_each(|child| child.add_positions(found));
+                Self::matching(children, self.doc).for_each(|child| child.add_words(found));
             }
             ReaderKind::Intersection { children, .. } => {
-                children.iter().for_each(|child| child.add_positions(found));
+                children.iter().for_each(|child| child.add_words(found));
             }
-            ReaderKind::Optional { child, .. } if child.doc == self.doc => child.add_positions(found),
+            ReaderKind::Optional { child, .. } if child.doc == self.doc => child.add_words(found),
             _ => {}
         }
     }
@@ -361,21 +348,63 @@ impl<'a> Reader<'a> {
         if children.len() <= 1 {
             return 1.0;
         }
-        let with_positions: Vec<Vec<u32>> =
-            children.iter().filter(|child| child.has_positions()).map(|child| child.positions()).collect();
-        let squares: u64 = with_positions.windows(2).map(|pair| least_gap(&pair[0], &pair[1]).pow(2)).sum();
+        let mut left = POSITIONS_MAX;
+        let lists = positions_of(children.iter().copied(), &mut left).unwrap_or_default();
+        let squares: u64 = lists.windows(2).map(|pair| least_gap(&pair[0], &pair[1], &mut left).pow(2)).sum();
         // A whole number there, and so it is here.
         if squares > 0 { (squares as f64).sqrt().floor() } else { (children.len() - 1) as f64 }
     }
 }
 
-/// The least gap between a position of one and a position of the other.
-fn least_gap(a: &[u32], b: &[u32]) -> u64 {
+/// Where the words of each stand in the current document, in order; those without any are left out. What is made of the
+/// same words has the same list. `None` if that is more than is left to look at.
+fn positions_of<'r, 'a: 'r>(
+    readers: impl Iterator<Item = &'r Reader<'a>>,
+    left: &mut usize,
+) -> Option<Vec<Rc<[u32]>>> {
+    let mut known: BTreeMap<Vec<&[u8]>, Rc<[u32]>> = BTreeMap::new();
+    let mut lists = Vec::new();
+    for reader in readers {
+        let mut words = Vec::new();
+        reader.add_words(&mut words);
+        let names: Vec<&[u8]> = words.iter().map(|&(name, _)| name).collect();
+        let list = match known.get(&names) {
+            Some(list) => list.clone(),
+            None => {
+                let mut found = Vec::new();
+                for (_, cursor) in words {
+                    let before = found.len();
+                    found.extend(cursor.positions().take(*left + 1));
+                    spend(left, found.len() - before)?;
+                }
+                found.sort_unstable();
+                found.dedup();
+                let list: Rc<[u32]> = found.into();
+                known.insert(names, list.clone());
+                list
+            }
+        };
+        if !list.is_empty() {
+            lists.push(list);
+        }
+    }
+    Some(lists)
+}
+
+/// Takes from what is left to look at; `None` if it is not enough.
+fn spend(left: &mut usize, positions: usize) -> Option<()> {
+    let rest = left.checked_sub(positions);
+    *left = rest.unwrap_or(0);
+    rest.map(|_| ())
+}
+
+/// The least gap between a position of one and a position of the other, or what it is of those that are looked at.
+fn least_gap(a: &[u32], b: &[u32], left: &mut usize) -> u64 {
     let (mut i, mut j) = (0, 0);
     let mut least = u32::MAX;
     while let (Some(&x), Some(&y)) = (a.get(i), b.get(j)) {
         least = least.min(x.abs_diff(y));
-        if least <= 1 {
+        if least <= 1 || spend(left, 1).is_none() {
             break;
         }
         if y > x {
@@ -388,29 +417,34 @@ fn least_gap(a: &[u32], b: &[u32]) -> u64 {
 }
 
 /// Whether the children's words are as near to each other as asked, at some place of the document.
-fn is_near(children: &[Reader], near: Nearness) -> bool {
-    let mut all: Vec<Vec<u32>> =
-        children.iter().filter(|child| child.has_positions()).map(Reader::positions).collect();
-    if all.len() <= 1 {
-        return true;
+fn is_near(children: &[Reader], near: Nearness, cx: &Context) -> bool {
+    let mut left = POSITIONS_MAX;
+    let found = positions_of(children.iter(), &mut left).and_then(|all| match near {
+        _ if all.len() <= 1 => Some(true),
+        Nearness { slop, in_order: true } => near_in_order(&all, slop, &mut left),
+        Nearness { slop, in_order: false } => near_in_any_order(&all, slop, &mut left),
+    });
+    if POSITIONS_MAX - left > POSITIONS_UNASKED {
+        cx.ask();
     }
-    all.iter_mut().for_each(Vec::dedup);
-    if near.in_order { near_in_order(&all, near.slop) } else { near_in_any_order(&all, near.slop) }
+    found.unwrap_or(false)
 }
 
 /// One position of each, each behind the one of its predecessor, with at most `slop` words between them all. (RediSearch
-/// takes one word for two here: `"hello hello"` finds a single one there.)
-fn near_in_order(all: &[Vec<u32>], slop: u32) -> bool {
+/// takes one word for two here: `"hello hello"` finds a single one there.) `None` if it took too long to find out.
+fn near_in_order(all: &[Rc<[u32]>], slop: u32, left: &mut usize) -> Option<bool> {
     let mut at = vec![0; all.len()];
-    for &first in &all[0] {
+    for &first in &*all[0] {
         let mut last = first;
         let mut between = 0i64;
         let mut fits = true;
         for (list, at) in all.iter().zip(&mut at).skip(1) {
+            let before = *at;
             while list.get(*at).is_some_and(|&position| position <= last) {
                 *at += 1;
             }
-            let Some(&position) = list.get(*at) else { return false };
+            spend(left, 1 + *at - before)?;
+            let Some(&position) = list.get(*at) else { return Some(false) };
             between += i64::from(position) - i64::from(last) - 1;
             last = position;
             if between > i64::from(slop) {
@@ -419,28 +453,27 @@ fn near_in_order(all: &[Vec<u32>], slop: u32) -> bool {
             }
         }
         if fits {
-            return true;
+            return Some(true);
         }
     }
-    false
+    Some(false)
 }
 
-fn near_in_any_order(all: &[Vec<u32>], slop: u32) -> bool {
+fn near_in_any_order(all: &[Rc<[u32]>], slop: u32, left: &mut usize) -> Option<bool> {
     let mut at = vec![0; all.len()];
     loop {
+        spend(left, all.len())?;
         let positions = all.iter().zip(&at).map(|(list, &at)| list[at]);
-        let Some((least, min)) = positions.clone().enumerate().min_by_key(|&(_, position)| position) else {
-            return false;
-        };
+        let (least, min) = positions.clone().enumerate().min_by_key(|&(_, position)| position)?;
         let max = positions.max().unwrap_or(min);
         let between = i64::from(max) - i64::from(min) - (all.len() as i64 - 1);
         // All at one place: it is one word, met in several ways.
         if max != min && between <= i64::from(slop) {
-            return true;
+            return Some(true);
         }
         at[least] += 1;
         if at[least] == all[least].len() {
-            return false;
+            return Some(false);
         }
     }
 }
@@ -448,12 +481,53 @@ fn near_in_any_order(all: &[Vec<u32>], slop: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::build::Builder;
+    use crate::index::{Document, FieldValue};
+    use crate::query::{ParseOptions, Query};
+    use crate::schema::{Field, FieldKind, Schema};
+
+    fn shared(lists: &[&[u32]]) -> Vec<Rc<[u32]>> {
+        lists.iter().map(|&list| list.into()).collect()
+    }
+
+    #[test]
+    fn the_same_words_of_a_phrase_have_one_list() {
+        let mut index = Index::new(Schema::default().with(Field::new("t", FieldKind::TEXT)), 1);
+        let document = Document::new(vec![FieldValue::Texts(vec![b"foo foo bar foo"])]);
+        let doc = index.upsert(b"k", &document).unwrap();
+        for (text, options) in [("\"foo bar foo\"", ParseOptions::default()), ("foo bar foo", in_order())] {
+            let query = Query::parse(text.as_bytes(), &index, &options).unwrap();
+            let mut goes_on = || true;
+            let cx = Context::new(&index, &mut goes_on);
+            let mut reader = Builder::new(&query, &cx).build(&query.root);
+            assert_eq!(reader.seek(doc, &cx), doc, "{text}");
+            let ReaderKind::Intersection { children, .. } = &reader.kind else { panic!("{text}") };
+            let lists = positions_of(children.iter(), &mut 100).unwrap();
+            assert_eq!(
+                lists.iter().map(|list| list.to_vec()).collect::<Vec<_>>(),
+                [vec![1, 2, 4], vec![3], vec![1, 2, 4]]
+            );
+            assert!(Rc::ptr_eq(&lists[0], &lists[2]), "{text}");
+            assert!(positions_of(children.iter(), &mut 2).is_none());
+        }
+    }
+
+    fn in_order() -> ParseOptions<'static> {
+        ParseOptions { in_order: true, ..ParseOptions::default() }
+    }
+
+    #[test]
+    fn words_are_looked_at_only_for_so_long() {
+        let lists = shared(&[&[1, 5, 9], &[3, 7, 11], &[40, 60]]);
+        assert_eq!(near_in_order(&lists, 0, &mut 3), None);
+        assert_eq!(near_in_order(&lists, 0, &mut 30), Some(false));
+        assert_eq!(near_in_any_order(&lists, 0, &mut 6), None);
+        assert_eq!(near_in_any_order(&lists, 0, &mut 60), Some(false));
+    }
 
     #[test]
     fn words_of_a_phrase_follow_each_other() {
-        let near = |lists: &[&[u32]], slop| {
-            near_in_order(&lists.iter().map(|l| l.to_vec()).collect::<Vec<_>>(), slop)
-        };
+        let near = |lists: &[&[u32]], slop| near_in_order(&shared(lists), slop, &mut 1000).unwrap();
         assert!(near(&[&[1, 5], &[6]], 0));
         assert!(!near(&[&[1, 5], &[3, 7]], 0));
         assert!(near(&[&[1, 5], &[3, 7]], 1));
@@ -464,9 +538,7 @@ mod tests {
 
     #[test]
     fn words_are_near_in_any_order() {
-        let near = |lists: &[&[u32]], slop| {
-            near_in_any_order(&lists.iter().map(|l| l.to_vec()).collect::<Vec<_>>(), slop)
-        };
+        let near = |lists: &[&[u32]], slop| near_in_any_order(&shared(lists), slop, &mut 1000).unwrap();
         assert!(near(&[&[5], &[4]], 0));
         assert!(near(&[&[1, 20], &[9], &[22]], 11));
         assert!(!near(&[&[1, 20], &[9], &[22]], 10));
@@ -475,8 +547,9 @@ mod tests {
 
     #[test]
     fn the_least_gap_is_found() {
-        assert_eq!(least_gap(&[2, 4, 8], &[0, 5, 12]), 1);
-        assert_eq!(least_gap(&[1], &[100]), 99);
+        assert_eq!(least_gap(&[2, 4, 8], &[0, 5, 12], &mut 100), 1);
+        assert_eq!(least_gap(&[1], &[100], &mut 100), 99);
+        assert_eq!(least_gap(&[1, 90], &[100], &mut 1), 10);
     }
 
     #[test]
