@@ -27,6 +27,10 @@ impl<'q, 'a> Builder<'q, 'a> {
     }
 
     pub fn build(&self, node: &Node) -> Reader<'a> {
+        // Nothing is found any more, so that nothing need be read.
+        if !self.cx.step() {
+            return Reader::empty();
+        }
         let weight = node.weight;
         match &node.kind {
             Kind::Term { term, .. } => self.term(term, node).weighing(weight),
@@ -49,15 +53,24 @@ impl<'q, 'a> Builder<'q, 'a> {
                 let min = if *min_inclusive { Some(min) } else { min.checked_add(1) };
                 let max = if *max_inclusive { Some(max) } else { max.checked_sub(1) };
                 let (Some(min), Some(max)) = (min, max) else { return Reader::empty() };
-                filter(numbers.range(min, max, None), 1.0).weighing(weight)
+                let mut goes_on = || self.cx.ask();
+                if !goes_on() {
+                    return Reader::empty();
+                }
+                filter(numbers.range(min, max, &mut goes_on), 1.0).weighing(weight)
             }
             Kind::Geo { field, longitude, latitude, radius, unit } => {
                 let Part::Places(places) = &self.index.parts[*field] else { return Reader::empty() };
                 let circle =
                     Circle { longitude: *longitude, latitude: *latitude, radius: radius * unit.metres() };
+                let mut goes_on = || self.cx.ask();
+                if !goes_on() {
+                    return Reader::empty();
+                }
                 let mut found = RoaringBitmap::new();
                 for (from, to) in circle.cover() {
-                    places.range_into(from, to, Some(&|cell| circle.contains(cell)), &mut found);
+                    let inside = |cell| circle.contains(cell);
+                    places.range_into(from, to, Some(&inside), &mut found, &mut goes_on);
                 }
                 filter(found, 1.0).weighing(weight)
             }

@@ -9,6 +9,8 @@ use std::ops::Bound;
 
 /// Numbers of a bucket, at most.
 const BUCKET_MAX: usize = 1024;
+/// Buckets of a range between two looks at the clock.
+const BUCKETS_UNASKED: usize = 64;
 
 /// A number as bits that compare as the numbers do. Both zeros are one number.
 pub fn key_of(number: f64) -> u64 {
@@ -123,25 +125,30 @@ impl Numbers {
         left.set |= right.set;
     }
 
-    /// The documents with a key from `min` to `max`, both included, for which `filter` holds.
-    pub fn range(&self, min: u64, max: u64, filter: Option<&dyn Fn(u64) -> bool>) -> RoaringBitmap {
+    /// The documents with a key from `min` to `max`, both included.
+    pub fn range(&self, min: u64, max: u64, goes_on: &mut dyn FnMut() -> bool) -> RoaringBitmap {
         let mut found = RoaringBitmap::new();
-        self.range_into(min, max, filter, &mut found);
+        self.range_into(min, max, None, &mut found, goes_on);
         found
     }
 
+    /// Adds those for which `filter` holds. `goes_on` is asked now and then; when it says no, that is all.
     pub fn range_into(
         &self,
         min: u64,
         max: u64,
         filter: Option<&dyn Fn(u64) -> bool>,
         found: &mut RoaringBitmap,
+        goes_on: &mut dyn FnMut() -> bool,
     ) {
         if min > max {
             return;
         }
         let start = self.buckets.range(..=(min, 0)).next_back().map_or((0, 0), |(&at, _)| at);
-        for bucket in self.buckets.range(start..=(max, u32::MAX)).map(|(_, bucket)| bucket) {
+        for (nth, (_, bucket)) in self.buckets.range(start..=(max, u32::MAX)).enumerate() {
+            if nth % BUCKETS_UNASKED == BUCKETS_UNASKED - 1 && !goes_on() {
+                return;
+            }
             let whole = bucket.keys[0] >= min && bucket.keys[bucket.keys.len() - 1] <= max;
             if whole && filter.is_none() {
                 *found |= &bucket.set;
@@ -189,10 +196,22 @@ mod tests {
     fn many_documents_with_one_number_are_many_buckets() {
         let mut numbers = Numbers::default();
         (1..=10_000).for_each(|doc| numbers.insert(key_of(7.0), doc));
-        assert_eq!(numbers.range(key_of(7.0), key_of(7.0), None).len(), 10_000);
-        assert!(numbers.range(key_of(7.1), key_of(8.0), None).is_empty());
+        assert_eq!(numbers.range(key_of(7.0), key_of(7.0), &mut || true).len(), 10_000);
+        assert!(numbers.range(key_of(7.1), key_of(8.0), &mut || true).is_empty());
         (1..=10_000).for_each(|doc| numbers.remove(key_of(7.0), doc));
         assert_eq!((numbers.len(), numbers.buckets.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_range_ends_when_the_time_does() {
+        let mut numbers = Numbers::default();
+        (1..=200_000).for_each(|doc| numbers.insert(key_of(f64::from(doc)), doc));
+        let mut asked = 0;
+        let found = numbers.range(0, u64::MAX, &mut || {
+            asked += 1;
+            asked < 3
+        });
+        assert!((1..200_000).contains(&found.len()) && asked == 3);
     }
 
     proptest! {
@@ -220,7 +239,7 @@ mod tests {
             prop_assert_eq!(numbers.len(), model.len());
             let (min, max) = (key_of(f64::from(min)), key_of(f64::from(max)));
             let expected: RoaringBitmap = model.iter().filter(|e| e.0 >= min && e.0 <= max).map(|e| e.1).collect();
-            prop_assert_eq!(numbers.range(min, max, None), expected);
+            prop_assert_eq!(numbers.range(min, max, &mut || true), expected);
         }
     }
 }

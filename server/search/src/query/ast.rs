@@ -185,6 +185,11 @@ impl Node {
         }
     }
 
+    /// This and all below.
+    pub fn count(&self) -> usize {
+        1 + self.children().iter().map(Self::count).sum::<usize>()
+    }
+
     /// Restricts this and all below to fields.
     pub fn restrict(&mut self, mask: FieldMask) {
         self.mask &= mask;

@@ -14,7 +14,7 @@ pub use error::{ErrorKind, QueryError};
 use crate::index::Index;
 use crate::schema::{FieldMask, Schema};
 use crate::text::{Language, StopWords};
-use ast::{Kind, Node};
+use ast::{Kind, NODES_MAX, Node};
 use std::collections::BTreeMap;
 
 /// Bytes of a query, at most.
@@ -95,12 +95,13 @@ impl Query {
     pub fn parse(text: &[u8], index: &Index, options: &ParseOptions) -> Result<Self, QueryError> {
         let schema = index.schema();
         let mut root = parse_only(text, schema, options)?;
-        for filter in &options.filters {
-            filter_by(&mut root, Node::new(filter.clone().into()));
+        if root.count() + options.filters.len() > NODES_MAX {
+            return Err(QueryError::limit(format!("Query has more than {NODES_MAX} parts")));
         }
-        if let Some(keys) = &options.in_keys {
-            filter_by(&mut root, Node::new(Kind::Keys(keys.clone())));
-        }
+        // The last comes first.
+        let keys = options.in_keys.iter().map(|keys| Kind::Keys(keys.clone()));
+        let filters = options.filters.iter().rev().map(|filter| filter.clone().into());
+        filter_by(&mut root, keys.chain(filters).map(Node::new).collect());
         if !options.verbatim {
             let language = options.language.unwrap_or(schema.options.language);
             expand::expand(&mut root, schema, &index.synonyms, language);
@@ -139,25 +140,30 @@ pub(crate) fn parse_only(text: &[u8], schema: &Schema, options: &ParseOptions) -
     parser::parse(text, schema, stop_words, options)
 }
 
-/// Puts a condition in front of a query; of a search for the nearest vectors, in front of its filter.
-fn filter_by(root: &mut Node, filter: Node) {
+/// Puts conditions in front of a query; of a search for the nearest vectors, in front of its filter.
+fn filter_by(root: &mut Node, mut conditions: Vec<Node>) {
+    if conditions.is_empty() {
+        return;
+    }
     match &mut root.kind {
-        Kind::Phrase { children, exact: false } => children.insert(0, filter),
+        Kind::Phrase { children, exact: false } => drop(children.splice(0..0, conditions)),
         Kind::Vector(vector) => match &mut vector.search {
-            ast::VectorSearch::Nearest { filter: Some(inner), .. } => {
-                let before = std::mem::replace(&mut **inner, Node::new(Kind::Nothing));
-                **inner = Node::phrase(vec![filter, before]);
+            ast::VectorSearch::Nearest { filter: Some(inner), .. } => wrap(inner, conditions),
+            ast::VectorSearch::Nearest { filter: inner @ None, .. } => {
+                *inner = Some(Box::new(match conditions.len() {
+                    1 => conditions.remove(0),
+                    _ => Node::phrase(conditions),
+                }));
             }
-            ast::VectorSearch::Nearest { filter: inner @ None, .. } => *inner = Some(Box::new(filter)),
-            ast::VectorSearch::Within { .. } => wrap(root, filter),
+            ast::VectorSearch::Within { .. } => wrap(root, conditions),
         },
-        _ => wrap(root, filter),
+        _ => wrap(root, conditions),
     }
 }
 
-fn wrap(root: &mut Node, filter: Node) {
-    let before = std::mem::replace(root, Node::new(Kind::Nothing));
-    *root = Node::phrase(vec![filter, before]);
+fn wrap(node: &mut Node, mut conditions: Vec<Node>) {
+    conditions.push(std::mem::replace(node, Node::new(Kind::Nothing)));
+    *node = Node::phrase(conditions);
 }
 
 #[cfg(test)]

@@ -255,3 +255,16 @@ fn conditions_beside_the_query_come_first() {
     );
     assert!(explained("*=>[KNN 1 @v $blob]").starts_with("VECTOR {\n  INTERSECT {\n    IDS {}\n"));
 }
+
+#[test]
+fn conditions_count_among_the_parts_of_a_query() {
+    let index = index();
+    let filter = Filter::Numeric { field: 4, min: 1.0, max: 2.0, min_inclusive: true, max_inclusive: true };
+    let parsed = |count: usize, text: &str| {
+        let options = ParseOptions { filters: vec![filter.clone(); count], ..options(2) };
+        Query::parse(text.as_bytes(), &index, &options).map(|query| query.root.count())
+    };
+    assert_eq!(parsed(4000, "a1 b1"), Ok(4003));
+    assert_eq!(parsed(4000, "(a1)=>[KNN 1 @v $blob]"), Ok(4003));
+    assert!(parsed(ast::NODES_MAX, "a1").unwrap_err().message.contains("more than"));
+}

@@ -120,3 +120,12 @@ fn words_of_dictionaries_are_no_longer_than_those_of_indexes() {
     assert_eq!(refused, "-Maximum dictionary term length is 1024\r\n");
     assert_eq!(engine.run(client, "FT.DICTDEL d short"), ":0\r\n");
 }
+
+#[test]
+fn ranges_are_put_together_only_while_there_is_time() {
+    let (mut engine, client) = products(10);
+    let ranges = vec!["@n>=0"; 1000].join("|");
+    engine.host.leap_us = 10_000;
+    let reply = engine.run(client, &format!("FT.SEARCH idx {ranges} NOCONTENT DIALECT 2"));
+    assert!(reply.ends_with("warning\r\n*1\r\n+Timeout limit was reached\r\n"), "{reply}");
+}
