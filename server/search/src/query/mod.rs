@@ -104,7 +104,8 @@ impl Query {
         filter_by(&mut root, keys.chain(filters).map(Node::new).collect());
         if !options.verbatim {
             let language = options.language.unwrap_or(schema.options.language);
-            expand::expand(&mut root, schema, &index.synonyms, language);
+            // A word may be in as many groups as a query has parts.
+            expand::expand(&mut root, schema, &index.synonyms, language, &mut { NODES_MAX });
         }
         let fields = options.in_fields.unwrap_or(FieldMask::MAX);
         let ParseOptions { slop, in_order, affix_len_min, expansions_max, .. } = *options;

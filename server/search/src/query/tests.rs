@@ -268,3 +268,13 @@ fn conditions_count_among_the_parts_of_a_query() {
     assert_eq!(parsed(4000, "(a1)=>[KNN 1 @v $blob]"), Ok(4003));
     assert!(parsed(ast::NODES_MAX, "a1").unwrap_err().message.contains("more than"));
 }
+
+#[test]
+fn synonyms_of_many_words_do_not_multiply() {
+    let stemming = ParseOptions { dialect: 2, ..ParseOptions::default() };
+    let mut index = index();
+    (0..1000).for_each(|group| index.synonyms.add(format!("g{group}").as_bytes(), [&b"a1"[..]]));
+    let parsed = |text: &str| Query::parse(text.as_bytes(), &index, &stemming).unwrap().root.count();
+    assert!((1002..1006).contains(&parsed("a1")));
+    assert!((ast::NODES_MAX..3 * ast::NODES_MAX).contains(&parsed(&"a1 ".repeat(1000))));
+}
