@@ -108,6 +108,12 @@ impl ClientState {
 }
 
 impl Shared {
+    /// Bytes that the server holds for all clients but those that it feeds, whose are `fed_bytes`.
+    pub(crate) fn clients_memory(&self) -> usize {
+        let clients = self.clients.iter().filter_map(|(_, client)| client.as_deref());
+        clients.filter(|client| !client.state.is_fed()).map(Client::memory).sum()
+    }
+
     /// Takes the client's weight anew; it need not be in the table.
     pub(crate) fn weigh(&mut self, client: &mut Client) {
         if is_limited(&self.config) && !client.state.closing() {

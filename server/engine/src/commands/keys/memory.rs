@@ -1,7 +1,6 @@
 //! MEMORY: what takes how much.
 
 use crate::args::Args;
-use crate::client::Client;
 use crate::command::{COMMAND, Command, Flag, Group, Keys, METADATA};
 use crate::commands::help::help;
 use crate::context::Context;
@@ -82,25 +81,25 @@ static STATS: Command = Command {
 fn stats(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
     let facts = cx.host.facts();
     let used = cx.host.used_memory();
-    let clients: usize =
-        cx.shared.clients.iter().flat_map(|(_, client)| client.as_deref()).map(Client::memory).sum();
+    let (clients, fed) = (cx.shared.clients_memory(), cx.shared.fed_bytes);
     let dbs: Vec<(usize, &Db)> = cx.keys.dbs().iter().enumerate().filter(|(_, db)| !db.is_empty()).collect();
     let tables_of = |db: &Db| db.dict.heap_size() + db.expires.heap_size() + db.field_expiries.heap_size();
     let tables: usize = dbs.iter().map(|(_, db)| tables_of(db)).sum();
     let key_count: usize = dbs.iter().map(|(_, db)| db.len()).sum();
-    let overhead = clients + tables;
+    let overhead = clients + fed + tables;
     let dataset = used.saturating_sub(overhead);
     let resident = facts.resident_bytes as usize;
     let peak = used.max(facts.peak_memory as usize);
 
     let reply = &mut *cx.reply;
-    reply.map(14 + dbs.len());
+    reply.map(15 + dbs.len());
     let mut int = |name: &str, value: usize| {
         reply.bulk(name.as_bytes());
         reply.int(value as i64);
     };
     int("peak.allocated", peak);
     int("total.allocated", used);
+    int("clients.slaves", fed);
     int("clients.normal", clients);
     int("overhead.total", overhead);
     int("keys.count", key_count);

@@ -211,12 +211,12 @@ fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     let used = cx.host.used_memory().saturating_sub(text.0.capacity()) as u64;
     let peak = facts.peak_memory.max(used);
     let resident = facts.resident_bytes;
-    let of_clients: usize =
-        cx.shared.clients.iter().filter_map(|(_, client)| client.as_deref()).map(|c| c.memory()).sum();
+    let of_clients = cx.shared.clients_memory();
+    let fed = cx.shared.fed_bytes;
     let keys: usize = cx.keys.dbs().iter().map(|db| db.len()).sum();
     // What the tables take beside the values: an entry for each key.
     let tables = (keys * size_of::<crate::keyspace::KeyEntry>()) as u64;
-    let overhead = (of_clients as u64 + tables + facts.log_queued_bytes).min(used);
+    let overhead = ((of_clients + fed) as u64 + tables + facts.log_queued_bytes).min(used);
     let dataset = used - overhead;
     let share = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
     let ratio = |a: u64, b: u64| if b == 0 { 0.0 } else { a as f64 / b as f64 };
@@ -245,7 +245,6 @@ fn memory(text: &mut Text, cx: &Context<'_>, facts: &Facts) {
     text.ratio("mem_fragmentation_ratio", ratio(resident, used));
     text.field("mem_fragmentation_bytes", beyond);
     // Eviction leaves out what goes away by itself.
-    let fed = cx.shared.fed_bytes;
     text.field("mem_not_counted_for_evict", fed);
     text.field("mem_replication_backlog", 0);
     text.field("mem_total_replication_buffers", fed);
