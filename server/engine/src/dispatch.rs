@@ -21,7 +21,7 @@ use crate::tracking::Place;
 /// Bytes of the arguments repeated in the error for an unknown command.
 const UNKNOWN_ARGS_BYTES_MAX: usize = 128;
 /// A script or transaction is one entry of the journal, which has a largest length.
-const UNIT_TOO_LARGE: CommandError =
+pub(crate) const UNIT_TOO_LARGE: CommandError =
     CommandError::new("ERR this script or transaction has written more than can be made durable as a whole");
 /// The refusal of a follower.
 pub(crate) const READONLY: CommandError =

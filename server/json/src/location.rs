@@ -50,6 +50,18 @@ impl Location {
         Self(steps)
     }
 
+    /// Bytes of [`Location::to_path`].
+    pub fn path_len(&self) -> usize {
+        let step_len = |step: &Step| match step {
+            Step::Key(name) => {
+                let escapes = name.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+                name.len() + escapes + r#"[""]"#.len()
+            }
+            Step::Index(index) => itoa::Buffer::new().format(*index).len() + "[]".len(),
+        };
+        "$".len() + self.0.iter().map(step_len).sum::<usize>()
+    }
+
     /// As a path that finds exactly this, whatever the names: `$["name"][3]`.
     pub fn to_path(&self) -> String {
         let mut text = String::from("$");
@@ -193,7 +205,9 @@ mod tests {
         let found = Path::parse("$..*").unwrap().locate(&doc).unwrap();
         assert_eq!(found.len(), 8);
         for (location, value) in found {
-            let path = Path::parse(&location.to_path()).unwrap();
+            let path = location.to_path();
+            assert_eq!(location.path_len(), path.len());
+            let path = Path::parse(&path).unwrap();
             assert_eq!(path.locate(&doc).unwrap(), [(location, value)]);
         }
     }

@@ -78,19 +78,21 @@ pub(super) static JSON_ARRAPPEND: Command = Command {
 fn arrappend(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let path = text(args.at(2))?;
     let elements = std::cell::RefCell::new(Elements::parse(args.from(3))?);
-    let edited = Edit { key: args.at(1), path, event: "json.arrappend", innermost_first: false }.run(
-        cx,
-        |place, value| match value {
-            Json::Array(_) => elements.borrow_mut().check(place).map(|()| true),
-            _ => Ok(false),
-        },
-        |value| {
-            let array = value.as_array_mut()?;
-            array.extend(elements.borrow_mut().take());
-            Some(array.len() as i64)
-        },
-        |place, _, _| elements.borrow().effect(&[b"JSON.ARRAPPEND", place.as_bytes()]),
-    )?;
+    let edited =
+        Edit { key: args.at(1), path, event: "json.arrappend", innermost_first: false, given: args.from(3) }
+            .run(
+                cx,
+                |place, value| match value {
+                    Json::Array(_) => elements.borrow_mut().check(place).map(|()| true),
+                    _ => Ok(false),
+                },
+                |value| {
+                    let array = value.as_array_mut()?;
+                    array.extend(elements.borrow_mut().take());
+                    Some(array.len() as i64)
+                },
+                |place, _, _| elements.borrow().effect(&[b"JSON.ARRAPPEND", place.as_bytes()]),
+            )?;
     reply_lengths(cx.reply, path, edited)
 }
 
@@ -116,21 +118,23 @@ fn arrinsert(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         let from_start = if index < 0 { index.saturating_add(len as i64) } else { index };
         usize::try_from(from_start).ok().filter(|&at| at <= len)
     };
-    let edited = Edit { key: args.at(1), path, event: "json.arrinsert", innermost_first: true }.run(
-        cx,
-        |place, value| {
-            let Some(array) = value.as_array() else { return Ok(false) };
-            at(array.len()).ok_or(CommandError::new("ERR index out of bounds"))?;
-            elements.borrow_mut().check(place).map(|()| true)
-        },
-        |value| {
-            let array = value.as_array_mut()?;
-            let at = at(array.len())?;
-            array.splice(at..at, elements.borrow_mut().take());
-            Some(array.len() as i64)
-        },
-        |place, _, _| elements.borrow().effect(&[b"JSON.ARRINSERT", place.as_bytes(), args.at(3)]),
-    )?;
+    let edited =
+        Edit { key: args.at(1), path, event: "json.arrinsert", innermost_first: true, given: args.from(3) }
+            .run(
+            cx,
+            |place, value| {
+                let Some(array) = value.as_array() else { return Ok(false) };
+                at(array.len()).ok_or(CommandError::new("ERR index out of bounds"))?;
+                elements.borrow_mut().check(place).map(|()| true)
+            },
+            |value| {
+                let array = value.as_array_mut()?;
+                let at = at(array.len())?;
+                array.splice(at..at, elements.borrow_mut().take());
+                Some(array.len() as i64)
+            },
+            |place, _, _| elements.borrow().effect(&[b"JSON.ARRINSERT", place.as_bytes(), args.at(3)]),
+        )?;
     reply_lengths(cx.reply, path, edited)
 }
 
@@ -153,23 +157,25 @@ fn arrtrim(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let start = parse_i64(args.at(3)).ok_or(NOT_INTEGER)?;
     let stop = parse_i64(args.at(4)).ok_or(NOT_INTEGER)?;
     let mut removed = Vec::new();
-    let edited = Edit { key: args.at(1), path, event: "json.arrtrim", innermost_first: true }.run(
-        cx,
-        |_, value| Ok(value.as_array().is_some()),
-        |value| {
-            let array = value.as_array_mut()?;
-            let kept = kept_range(start, stop, array.len());
-            removed.extend(array.drain(kept.end..));
-            removed.extend(array.drain(..kept.start));
-            Some(array.len() as i64)
-        },
-        |place, _, _| {
-            [b"JSON.ARRTRIM", place.as_bytes(), args.at(3), args.at(4)]
-                .iter()
-                .map(|word| word.to_vec())
-                .collect()
-        },
-    )?;
+    let edited =
+        Edit { key: args.at(1), path, event: "json.arrtrim", innermost_first: true, given: args.from(3) }
+            .run(
+                cx,
+                |_, value| Ok(value.as_array().is_some()),
+                |value| {
+                    let array = value.as_array_mut()?;
+                    let kept = kept_range(start, stop, array.len());
+                    removed.extend(array.drain(kept.end..));
+                    removed.extend(array.drain(..kept.start));
+                    Some(array.len() as i64)
+                },
+                |place, _, _| {
+                    [b"JSON.ARRTRIM", place.as_bytes(), args.at(3), args.at(4)]
+                        .iter()
+                        .map(|word| word.to_vec())
+                        .collect()
+                },
+            )?;
     cx.keys.discard(Value::Json(Json::array(removed)));
     reply_lengths(cx.reply, path, edited)
 }
@@ -219,19 +225,20 @@ fn arrpop(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         Ok(index) => index.min(len - 1),
         Err(_) => len.saturating_sub(usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX)),
     };
-    let edited = Edit { key: args.at(1), path, event: "json.arrpop", innermost_first: true }.run(
-        cx,
-        |_, value| Ok(value.as_array().is_some()),
-        |value| {
-            if value.is_empty() {
-                return None;
-            }
-            let array = value.as_array_mut()?;
-            let at = place(array.len());
-            Some((at, array.remove(at)))
-        },
-        |place, _, (at, _)| vec![b"JSON.ARRPOP".to_vec(), place.into(), at.to_string().into_bytes()],
-    )?;
+    let edited = Edit { key: args.at(1), path, event: "json.arrpop", innermost_first: true, given: &[] }
+        .run(
+            cx,
+            |_, value| Ok(value.as_array().is_some()),
+            |value| {
+                if value.is_empty() {
+                    return None;
+                }
+                let array = value.as_array_mut()?;
+                let at = place(array.len());
+                Some((at, array.remove(at)))
+            },
+            |place, _, (at, _)| vec![b"JSON.ARRPOP".to_vec(), place.into(), at.to_string().into_bytes()],
+        )?;
     let format = reply::compact();
     if legacy {
         let last = edited.last.ok_or_else(|| no_path_or(NOT_AN_ARRAY))?;

@@ -2,7 +2,7 @@
 
 use cairn_json::{Format, Json, Last, Location, Path, Step};
 
-use super::edit::{Growth, outermost};
+use super::edit::{EffectRoom, Growth, outermost};
 use super::reply::{self, REPLY_LEN_MAX, Shape, is_resp3};
 use super::{
     DEFAULT_PATH, NO_PATH, NOT_AT_ROOT, document_in, document_mut, parse_json, parse_path, peek, read, text,
@@ -75,8 +75,8 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             _ => places_to_add(&path, document)?,
         },
     };
-    check_growth(&changes, &value, args.at(3))?;
-    if put_all(cx, key, changes, &value, "json.set") {
+    let written = check_changes(cx, &mut EffectRoom::default(), key, &changes, &value, args.at(3))?;
+    if put_all(cx, key, changes, &value, &written, "json.set") {
         cx.reply.ok();
     } else {
         cx.reply.null();
@@ -147,13 +147,34 @@ fn places_to_add(path: &Path, document: &Json) -> CommandResult<Vec<Change>> {
     Ok(objects.map(|(object, _)| Change::Add(object, Step::Key(name.clone()))).collect())
 }
 
-fn check_growth(changes: &[Change], value: &Json, source: &[u8]) -> CommandResult {
+/// May all the changes be made? Then the text of the value as their effects will have it.
+fn check_changes(
+    cx: &Context<'_>,
+    room: &mut EffectRoom,
+    key: &[u8],
+    changes: &[Change],
+    value: &Json,
+    source: &[u8],
+) -> CommandResult<String> {
     let mut growth = Growth::new(source.len(), value.depth());
-    changes.iter().try_for_each(|change| growth.check(change.place().steps().len()))
+    let written = value.to_text();
+    for change in changes {
+        let place = change.place();
+        growth.check(place.steps().len())?;
+        room.check(cx, key, &place, written.len())?;
+    }
+    Ok(written)
 }
 
-/// Makes the changes, tells of them and writes them down. False if nothing has changed.
-fn put_all(cx: &mut Context<'_>, key: &[u8], changes: Vec<Change>, value: &Json, event: &str) -> bool {
+/// Makes the changes, tells of them and writes them down, the value as [`check_changes`] has it. False if nothing has changed.
+fn put_all(
+    cx: &mut Context<'_>,
+    key: &[u8],
+    changes: Vec<Change>,
+    value: &Json,
+    written: &str,
+    event: &str,
+) -> bool {
     let mut done = Vec::new();
     for (count, change) in changes.into_iter().enumerate() {
         let Some(document) = document_mut(cx, key) else { break };
@@ -167,9 +188,8 @@ fn put_all(cx: &mut Context<'_>, key: &[u8], changes: Vec<Change>, value: &Json,
         return false;
     }
     cx.changed(key, Class::Module, event);
-    let value = value.to_text();
     for place in done {
-        cx.log(&[b"JSON.SET", key, place.to_path().as_bytes(), value.as_bytes()]);
+        cx.log(&[b"JSON.SET", key, place.to_path().as_bytes(), written.as_bytes()]);
     }
     true
 }
@@ -194,6 +214,7 @@ fn mset(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     };
     // All places are found before anything changes: those that an earlier change takes away are left out.
     let mut planned = Vec::with_capacity(triples.len());
+    let mut room = EffectRoom::default();
     for &[key, path, source] in triples {
         let path = text(path)?;
         let document = peek(cx, key)?;
@@ -212,14 +233,20 @@ fn mset(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             }
         };
         let value = parse_json(source)?;
-        check_growth(changes.as_deref().unwrap_or_default(), &value, source)?;
+        let changes = match changes {
+            None => None,
+            Some(changes) => {
+                let written = check_changes(cx, &mut room, key, &changes, &value, source)?;
+                Some((changes, written))
+            }
+        };
         planned.push((key, changes, value, source));
     }
     for (key, changes, value, source) in planned {
         match changes {
             None => set_root(cx, key, value, source, "json.mset"),
-            Some(changes) => {
-                put_all(cx, key, changes, &value, "json.mset");
+            Some((changes, written)) => {
+                put_all(cx, key, changes, &value, &written, "json.mset");
             }
         }
     }
@@ -265,8 +292,8 @@ fn merge(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let found = path.locate(document)?;
     if found.is_empty() {
         let changes = places_to_add(&path, document)?;
-        check_growth(&changes, &patch, source)?;
-        match put_all(cx, key, changes, &patch, "json.merge") {
+        let written = check_changes(cx, &mut EffectRoom::default(), key, &changes, &patch, source)?;
+        match put_all(cx, key, changes, &patch, &written, "json.merge") {
             true => cx.reply.ok(),
             false => cx.reply.null(),
         }
@@ -274,7 +301,11 @@ fn merge(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let places: Vec<Location> = found.into_iter().map(|(place, _)| place).collect();
     let mut growth = Growth::new(source.len(), patch.depth());
-    places.iter().try_for_each(|place| growth.check(place.steps().len()))?;
+    let mut room = EffectRoom::default();
+    for place in &places {
+        growth.check(place.steps().len())?;
+        room.check(cx, key, place, source.len())?;
+    }
     let (mut merged, mut removed) = (Vec::new(), Vec::new());
     for (count, place) in places.into_iter().enumerate() {
         // One that an earlier merge has taken away is left out.
@@ -349,6 +380,8 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx.reply.int(1);
         return Ok(());
     }
+    let mut room = EffectRoom::default();
+    places.iter().try_for_each(|place| room.check(cx, key, place, 0))?;
     let mut removed = Vec::new();
     let mut empty = false;
     for place in places {

@@ -6,11 +6,17 @@ use cairn_json::{DEPTH_MAX, Json, Location, Step};
 
 use super::{NO_KEY, document_mut, no_path_or, parse_path, peek};
 use crate::context::Context;
+use crate::dispatch::UNIT_TOO_LARGE;
 use crate::error::{CommandError, CommandResult};
 use crate::notify::Class;
 
 /// Bytes of text that one command may put into a document: a value times the places it goes to.
 const GROWTH_MAX: usize = 512 * 1024 * 1024;
+/// Bytes of an effect at most beside its key, its place and what [`Edit::given`] counts: its name, two numbers, and what goes
+/// before and after each of the words.
+const EFFECT_BYTES: usize = 192;
+/// Bytes that go before and after one word of an effect, at most.
+const WORD_BYTES: usize = 16;
 
 /// What a command does to each value that its path means.
 pub(super) struct Edit<'a> {
@@ -20,6 +26,8 @@ pub(super) struct Edit<'a> {
     pub event: &'static str,
     /// Elements come and go: what is within a value must change before the value itself does.
     pub innermost_first: bool,
+    /// Words of the client that each effect repeats.
+    pub given: &'a [&'a [u8]],
 }
 
 /// What came of it.
@@ -59,6 +67,9 @@ impl Edit<'_> {
                 places.push((at, location));
             }
         }
+        let given = self.given.iter().map(|word| word.len() + WORD_BYTES).sum();
+        let mut room = EffectRoom::default();
+        places.iter().try_for_each(|(_, place)| room.check(cx, self.key, place, given))?;
         if self.innermost_first {
             places.sort_by(|(_, a), (_, b)| order_of_change(a, b));
         }
@@ -109,6 +120,25 @@ impl Growth {
             return Err(CommandError::new("ERR the document would be nested too deeply"));
         }
         Ok(())
+    }
+}
+
+/// Checks, before anything changes, that what is to be written down fits into one unit: every place names the key and
+/// its whole path.
+#[derive(Default)]
+pub(super) struct EffectRoom {
+    bytes: usize,
+}
+
+impl EffectRoom {
+    /// One more effect, with `given` bytes from the client. Effects that are applied have been checked where they were made.
+    pub fn check(&mut self, cx: &Context<'_>, key: &[u8], place: &Location, given: usize) -> CommandResult {
+        let bytes = key.len() + place.path_len() + given + EFFECT_BYTES;
+        self.bytes = self.bytes.saturating_add(bytes);
+        match cx.mode.applying || cx.shared.effects.has_room_for(self.bytes) {
+            true => Ok(()),
+            false => Err(UNIT_TOO_LARGE),
+        }
     }
 }
 

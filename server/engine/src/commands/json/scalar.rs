@@ -57,7 +57,7 @@ fn calculate(cx: &mut Context<'_>, args: Args<'_>, op: NumberOp, event: &'static
     let operand_text = text(args.at(3))?;
     // What it is matters only once there is a number.
     let operand = parse_operand(operand_text.as_bytes());
-    let edited = Edit { key: args.at(1), path, event, innermost_first: false }.run(
+    let edited = Edit { key: args.at(1), path, event, innermost_first: false, given: &[] }.run(
         cx,
         |_, value| {
             if !value.is_number() {
@@ -112,16 +112,17 @@ pub(super) static JSON_TOGGLE: Command = Command {
 
 fn toggle(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let path = text(args.at(2))?;
-    let edited = Edit { key: args.at(1), path, event: "json.toggle", innermost_first: false }.run(
-        cx,
-        |_, value| Ok(matches!(value, Json::Bool(_))),
-        |value| {
-            let Json::Bool(flag) = value else { return None };
-            *flag = !*flag;
-            Some(*flag)
-        },
-        |place, value, _| as_set(place, value),
-    )?;
+    let edited = Edit { key: args.at(1), path, event: "json.toggle", innermost_first: false, given: &[] }
+        .run(
+            cx,
+            |_, value| Ok(matches!(value, Json::Bool(_))),
+            |value| {
+                let Json::Bool(flag) = value else { return None };
+                *flag = !*flag;
+                Some(*flag)
+            },
+            |place, value, _| as_set(place, value),
+        )?;
     if Path::is_legacy_text(path) {
         let flag = edited.into_last("not a bool")?;
         cx.reply.bulk(if flag { b"true" } else { b"false" });
@@ -153,7 +154,14 @@ fn strappend(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     };
     let suffix = parse_operand(source.as_bytes());
     let mut growth = Growth::new(source.len(), 0);
-    let edited = Edit { key: args.at(1), path, event: "json.strappend", innermost_first: false }.run(
+    let edited = Edit {
+        key: args.at(1),
+        path,
+        event: "json.strappend",
+        innermost_first: false,
+        given: &[source.as_bytes()],
+    }
+    .run(
         cx,
         |place, value| {
             let Some(old) = value.as_str() else { return Ok(false) };
@@ -199,19 +207,20 @@ pub(super) static JSON_CLEAR: Command = Command {
 fn clear(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let path = args.get(2).map_or(Ok(DEFAULT_PATH), |arg| text(arg))?;
     let is_zero = |value: &Json| value.as_f64() == Some(0.0);
-    let edited = Edit { key: args.at(1), path, event: "json.clear", innermost_first: false }.run(
-        cx,
-        |_, value| Ok(value.len().is_some_and(|len| len > 0) || value.is_number() && !is_zero(value)),
-        |value| {
-            let cleared = match value {
-                Json::Array(_) => Json::array(Vec::new()),
-                Json::Object(_) => Json::Object(cairn_json::Object::new()),
-                _ => Json::Int(0),
-            };
-            Some(std::mem::replace(value, cleared))
-        },
-        |place, value, _| as_set(place, value),
-    )?;
+    let edited = Edit { key: args.at(1), path, event: "json.clear", innermost_first: false, given: &[] }
+        .run(
+            cx,
+            |_, value| Ok(value.len().is_some_and(|len| len > 0) || value.is_number() && !is_zero(value)),
+            |value| {
+                let cleared = match value {
+                    Json::Array(_) => Json::array(Vec::new()),
+                    Json::Object(_) => Json::Object(cairn_json::Object::new()),
+                    _ => Json::Int(0),
+                };
+                Some(std::mem::replace(value, cleared))
+            },
+            |place, value, _| as_set(place, value),
+        )?;
     let old: Vec<Json> = edited.results.into_iter().flatten().collect();
     cx.reply.int(old.len() as i64);
     cx.keys.discard(Value::Json(Json::array(old)));

@@ -138,6 +138,43 @@ fn what_would_grow_or_nest_without_bound_is_refused() {
     assert_eq!(back, document(&server, "e"));
 }
 
+/// The whole key was written down for each place: a long one and many places made an entry that no journal takes, which ended
+/// the server.
+#[test]
+fn what_would_write_down_more_than_a_unit_holds_changes_nothing() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    let key = "k".repeat(1000);
+    server.run(a, &format!("JSON.SET {key} $ [{}1]", r#"0.5,true,"s",[0],{"a":1},"#.repeat(20)));
+    let before = document(&server, &key);
+    let batches = server.batches.len();
+    server.engine.shared.effects.unit_bytes_max = 20_000;
+    for rest in [
+        "JSON.SET KEY $[*] 0",
+        "JSON.MSET KEY $[0:10] 0 KEY $[10:20] 0",
+        "JSON.MERGE KEY $[*] 0",
+        "JSON.DEL KEY $[0:50]",
+        "JSON.NUMINCRBY KEY $[*] 1",
+        "JSON.NUMMULTBY KEY $[*] 2",
+        "JSON.TOGGLE KEY $[*]",
+        r#"JSON.STRAPPEND KEY $[*] "x""#,
+        "JSON.CLEAR KEY $[*]",
+        "JSON.ARRAPPEND KEY $[*] 1",
+        "JSON.ARRINSERT KEY $[*] 0 1",
+        "JSON.ARRPOP KEY $[*]",
+        "JSON.ARRTRIM KEY $[*] 0 0",
+    ] {
+        let reply = server.run(a, &rest.replace("KEY", &key));
+        assert!(reply.starts_with("-ERR this script or transaction has written more"), "{rest}: {reply}");
+        assert_eq!(document(&server, &key), before, "{rest}");
+        assert_eq!(server.batches.len(), batches, "{rest}");
+    }
+    // A few places are few enough.
+    let long = format!("\"{}\"", "x".repeat(7_000));
+    assert_eq!(server.run(a, &format!("JSON.SET {key} $[0,1] {long}")), "+OK\r\n");
+    assert_eq!(server.run(a, &format!("JSON.DEL {key} $[0:10]")), ":10\r\n");
+}
+
 #[test]
 fn other_types_commands_meet_a_document_as_a_type_of_its_own() {
     let mut server = TestEngine::new();
