@@ -12,15 +12,39 @@ use crate::text::Text;
 /// Values looked at for one path at most, those of filters included. What takes more is refused: a short path can mean
 /// exponentially many, and nobody else is served meanwhile.
 pub const STEPS_MAX: u64 = 50_000_000;
+/// Places that one path may mean where it is asked for them: each is kept with the whole way to it.
+pub const PLACES_MAX: usize = 1_000_000;
+/// What a value counts as on top, in steps, if it is remembered where it was reached from.
+const TRAIL_STEPS: u64 = 4;
+/// Bytes of a name on the way to a place that count as one step more.
+const NAME_BYTES_PER_STEP: usize = 64;
 
-/// [`STEPS_MAX`] was reached.
+/// [`STEPS_MAX`] or [`PLACES_MAX`] was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManySteps;
+
+/// Steps that may still be made.
+#[derive(Debug)]
+pub struct Steps(pub(super) u64);
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self(STEPS_MAX)
+    }
+}
+
+impl Steps {
+    /// Takes so many off.
+    pub fn count(&mut self, steps: u64) -> Result<(), TooManySteps> {
+        self.0 = self.0.checked_sub(steps).ok_or(TooManySteps)?;
+        Ok(())
+    }
+}
 
 impl Path {
     /// The values that the path means.
     pub fn select<'d>(&self, root: &'d Json) -> Result<Vec<&'d Json>, TooManySteps> {
-        let found = Evaluation::new(root, None).select_outer(&self.segments)?;
+        let found = Evaluation::new(root, None, &mut Steps::default()).select_outer(&self.segments)?;
         Ok(found.into_iter().map(|node| node.value).collect())
     }
 
@@ -31,19 +55,27 @@ impl Path {
 
     /// The values that the path means, and where they are.
     pub fn locate<'d>(&self, root: &'d Json) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
-        locate(&self.segments, root)
+        locate(&self.segments, root, &mut Steps::default())
     }
 
     /// [`Path::locate`] for the path without its last part: where something could be added.
     pub fn locate_parents<'d>(&self, root: &'d Json) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
-        locate(&self.segments[..self.segments.len().saturating_sub(1)], root)
+        let parents = &self.segments[..self.segments.len().saturating_sub(1)];
+        locate(parents, root, &mut Steps::default())
     }
 }
 
-fn locate<'d>(segments: &[Segment], root: &'d Json) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
+pub(super) fn locate<'d>(
+    segments: &[Segment],
+    root: &'d Json,
+    steps: &mut Steps,
+) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
     let mut trail = Vec::new();
-    let found = Evaluation::new(root, Some(&mut trail)).select_outer(segments)?;
-    Ok(found.into_iter().map(|node| (location(&trail, node.trail), node.value)).collect())
+    let found = Evaluation::new(root, Some(&mut trail), steps).select_outer(segments)?;
+    if found.len() > PLACES_MAX {
+        return Err(TooManySteps);
+    }
+    found.into_iter().map(|node| Ok((location(&trail, node.trail, steps)?, node.value))).collect()
 }
 
 /// Where the values found were reached from: each entry is one step and the entry before it.
@@ -52,15 +84,18 @@ type Trail<'d> = Vec<(usize, StepRef<'d>)>;
 /// The root, in a trail.
 const ROOT: usize = usize::MAX;
 
-fn location(trail: &Trail<'_>, mut at: usize) -> Location {
+/// The way to what was reached by `at`; each step of it counts.
+fn location(trail: &Trail<'_>, mut at: usize, left: &mut Steps) -> Result<Location, TooManySteps> {
     let mut steps = Vec::new();
     while at != ROOT {
         let (before, step) = trail[at];
+        let name_len = if let StepRef::Key(name) = step { name.len() } else { 0 };
+        left.count(1 + (name_len / NAME_BYTES_PER_STEP) as u64)?;
         steps.push(step.to_step());
         at = before;
     }
     steps.reverse();
-    Location::new(steps)
+    Ok(Location::new(steps))
 }
 
 /// A value found, and where its trail ends.
@@ -83,12 +118,12 @@ pub(super) struct Evaluation<'a, 't> {
     pub patterns: Patterns,
     /// `None` where nobody wants to know.
     trail: Option<&'t mut Trail<'a>>,
-    steps_left: u64,
+    steps: &'t mut Steps,
 }
 
 impl<'a, 't> Evaluation<'a, 't> {
-    fn new(root: &'a Json, trail: Option<&'t mut Trail<'a>>) -> Self {
-        Self { root, patterns: Patterns::default(), trail, steps_left: STEPS_MAX }
+    fn new(root: &'a Json, trail: Option<&'t mut Trail<'a>>, steps: &'t mut Steps) -> Self {
+        Self { root, patterns: Patterns::default(), trail, steps }
     }
 
     fn select_outer(&mut self, segments: &[Segment]) -> Result<Vec<Node<'a>>, TooManySteps> {
@@ -97,8 +132,7 @@ impl<'a, 't> Evaluation<'a, 't> {
 
     /// Says that so many values are being looked at.
     pub fn count(&mut self, steps: u64) -> Result<(), TooManySteps> {
-        self.steps_left = self.steps_left.checked_sub(steps).ok_or(TooManySteps)?;
-        Ok(())
+        self.steps.count(steps)
     }
 
     /// The values that `segments` mean, seen from `start`.
@@ -122,17 +156,17 @@ impl<'a, 't> Evaluation<'a, 't> {
         out: &mut Vec<Node<'a>>,
     ) -> Result<(), TooManySteps> {
         match (segment, node.value) {
-            (Segment::Key(name), Json::Object(_)) => self.key(name, node, out),
+            (Segment::Key(name), Json::Object(_)) => self.key(name, node, out)?,
             (Segment::Keys(names), Json::Object(_)) => {
                 self.count(names.len() as u64)?;
                 for name in names {
-                    self.key(name, node, out);
+                    self.key(name, node, out)?;
                 }
             }
             (Segment::Indexes(indexes), Json::Array(elements)) => {
                 self.count(indexes.len() as u64)?;
                 for &index in indexes {
-                    self.index(absolute(index, elements.len()), elements, node, out);
+                    self.index(absolute(index, elements.len()), elements, node, out)?;
                 }
             }
             (Segment::Slice { start, end, step }, Json::Array(elements)) => {
@@ -140,7 +174,7 @@ impl<'a, 't> Evaluation<'a, 't> {
                 let end = end.map_or(elements.len(), |end| absolute(end, elements.len()));
                 for index in (start..end).step_by(*step) {
                     self.count(1)?;
-                    self.index(index, elements, node, out);
+                    self.index(index, elements, node, out)?;
                 }
             }
             (Segment::All, _) => self.each(node, out, |_, _| Ok(true))?,
@@ -153,18 +187,26 @@ impl<'a, 't> Evaluation<'a, 't> {
         Ok(())
     }
 
-    fn key(&mut self, name: &Text, node: Node<'a>, out: &mut Vec<Node<'a>>) {
+    fn key(&mut self, name: &Text, node: Node<'a>, out: &mut Vec<Node<'a>>) -> Result<(), TooManySteps> {
         if let Json::Object(object) = node.value
             && let Some((name, value)) = object.get_full(name)
         {
-            out.push(self.step(node, StepRef::Key(name), value));
+            out.push(self.step(node, StepRef::Key(name), value)?);
         }
+        Ok(())
     }
 
-    fn index(&mut self, index: usize, elements: &'a [Json], node: Node<'a>, out: &mut Vec<Node<'a>>) {
+    fn index(
+        &mut self,
+        index: usize,
+        elements: &'a [Json],
+        node: Node<'a>,
+        out: &mut Vec<Node<'a>>,
+    ) -> Result<(), TooManySteps> {
         if let Some(value) = elements.get(index) {
-            out.push(self.step(node, StepRef::Index(index), value));
+            out.push(self.step(node, StepRef::Index(index), value)?);
         }
+        Ok(())
     }
 
     /// Appends the values in a container that are wanted.
@@ -179,7 +221,7 @@ impl<'a, 't> Evaluation<'a, 't> {
                 for (index, value) in elements.iter().enumerate() {
                     self.count(1)?;
                     if wanted(self, value)? {
-                        out.push(self.step(node, StepRef::Index(index), value));
+                        out.push(self.step(node, StepRef::Index(index), value)?);
                     }
                 }
             }
@@ -187,7 +229,7 @@ impl<'a, 't> Evaluation<'a, 't> {
                 for (name, value) in object.iter() {
                     self.count(1)?;
                     if wanted(self, value)? {
-                        out.push(self.step(node, StepRef::Key(name), value));
+                        out.push(self.step(node, StepRef::Key(name), value)?);
                     }
                 }
             }
@@ -205,7 +247,7 @@ impl<'a, 't> Evaluation<'a, 't> {
                 for (index, value) in elements.iter().enumerate() {
                     self.count(1)?;
                     if value.len().is_some() {
-                        let child = self.step(node, StepRef::Index(index), value);
+                        let child = self.step(node, StepRef::Index(index), value)?;
                         self.descend(child, out)?;
                     }
                 }
@@ -215,7 +257,7 @@ impl<'a, 't> Evaluation<'a, 't> {
                 for (name, value) in object.iter() {
                     self.count(1)?;
                     if value.len().is_some() {
-                        let child = self.step(node, StepRef::Key(name), value);
+                        let child = self.step(node, StepRef::Key(name), value)?;
                         self.descend(child, out)?;
                     }
                 }
@@ -225,9 +267,10 @@ impl<'a, 't> Evaluation<'a, 't> {
         Ok(())
     }
 
-    fn step(&mut self, from: Node<'a>, step: StepRef<'a>, value: &'a Json) -> Node<'a> {
-        let Some(trail) = &mut self.trail else { return Node::untracked(value) };
+    fn step(&mut self, from: Node<'a>, step: StepRef<'a>, value: &'a Json) -> Result<Node<'a>, TooManySteps> {
+        let Some(trail) = &mut self.trail else { return Ok(Node::untracked(value)) };
+        self.steps.count(TRAIL_STEPS)?;
         trail.push((from.trail, step));
-        Node { value, trail: trail.len() - 1 }
+        Ok(Node { value, trail: trail.len() - 1 })
     }
 }

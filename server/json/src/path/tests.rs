@@ -1,5 +1,6 @@
 //! What paths mean, and what is none.
 
+use super::eval::{PLACES_MAX, Steps};
 use super::*;
 use crate::Json;
 
@@ -202,6 +203,23 @@ fn what_would_recurse_or_grow_without_end_is_refused() {
     let doc = Json::parse("[[[[[[[[[[1]]]]]]]]]]").unwrap();
     let path = format!("${}", format!("[{}0]", "0,".repeat(99)).repeat(10));
     assert_eq!(Path::parse(&path).unwrap().select(&doc), Err(TooManySteps));
+}
+
+/// Twenty characters took 20 GB: what was looked at counted, but not the way to each place, which was kept.
+#[test]
+fn places_count_with_all_the_steps_to_them() {
+    let nested = Json::parse(&format!("{}{}", "[".repeat(127), "]".repeat(127))).unwrap();
+    let path = Path::parse("$..*..*").unwrap();
+    // Each pair of levels, 8 thousand, and 85 steps to the inner one on average.
+    assert_eq!(path.locate(&nested).unwrap().len(), 126 * 125 / 2);
+    assert!(eval::locate(&path.segments, &nested, &mut Steps(600_000)).is_err());
+    assert!(eval::locate(&path.segments, &nested, &mut Steps(900_000)).is_ok());
+    // A long name on the way to many.
+    let long = format!(r#"{{"{}":[{}0]}}"#, "n".repeat(1_000_000), "0,".repeat(4_999));
+    assert_eq!(Path::parse("$.*[*]").unwrap().locate(&Json::parse(&long).unwrap()), Err(TooManySteps));
+    let zeros = Json::array(vec![Json::Int(0); PLACES_MAX + 1]);
+    assert_eq!(Path::parse("$[*]").unwrap().locate(&zeros), Err(TooManySteps));
+    assert_eq!(Path::parse("$[*]").unwrap().select(&zeros).unwrap().len(), PLACES_MAX + 1);
 }
 
 #[test]
