@@ -39,7 +39,7 @@ pub mod fuzzing;
 pub use location::{Location, NumberError, NumberOp, Step};
 pub use object::Object;
 pub use parse::ParseError;
-pub use path::{Last, Path, PathError, SEGMENTS_MAX, STEPS_MAX, TooManySteps};
+pub use path::{Last, Path, PathError, SEGMENTS_MAX, STEPS_MAX, Steps, TooManySteps};
 pub use print::Format;
 pub use text::Text;
 pub use value::{Json, Type};

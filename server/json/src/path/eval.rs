@@ -9,7 +9,7 @@ use crate::Json;
 use crate::location::Location;
 use crate::text::Text;
 
-/// Values looked at for one path at most, those of filters included. What takes more is refused: a short path can mean
+/// Values looked at for one path at most, or for all those of one command, those of filters included. What takes more is refused: a short path can mean
 /// exponentially many, and nobody else is served meanwhile.
 pub const STEPS_MAX: u64 = 50_000_000;
 /// Places that one path may mean where it is asked for them: each is kept with the whole way to it.
@@ -25,7 +25,7 @@ pub struct TooManySteps;
 
 /// Steps that may still be made.
 #[derive(Debug)]
-pub struct Steps(pub(super) u64);
+pub struct Steps(u64);
 
 impl Default for Steps {
     fn default() -> Self {
@@ -34,6 +34,14 @@ impl Default for Steps {
 }
 
 impl Steps {
+    pub fn new(left: u64) -> Self {
+        Self(left)
+    }
+
+    pub fn left(&self) -> u64 {
+        self.0
+    }
+
     /// Takes so many off.
     pub fn count(&mut self, steps: u64) -> Result<(), TooManySteps> {
         self.0 = self.0.checked_sub(steps).ok_or(TooManySteps)?;
@@ -44,7 +52,16 @@ impl Steps {
 impl Path {
     /// The values that the path means.
     pub fn select<'d>(&self, root: &'d Json) -> Result<Vec<&'d Json>, TooManySteps> {
-        let found = Evaluation::new(root, None, &mut Steps::default()).select_outer(&self.segments)?;
+        self.select_within(root, &mut Steps::default())
+    }
+
+    /// [`Path::select`] for one of several paths or documents, which share these steps.
+    pub fn select_within<'d>(
+        &self,
+        root: &'d Json,
+        steps: &mut Steps,
+    ) -> Result<Vec<&'d Json>, TooManySteps> {
+        let found = Evaluation::new(root, None, steps).select_outer(&self.segments)?;
         Ok(found.into_iter().map(|node| node.value).collect())
     }
 
@@ -55,17 +72,30 @@ impl Path {
 
     /// The values that the path means, and where they are.
     pub fn locate<'d>(&self, root: &'d Json) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
-        locate(&self.segments, root, &mut Steps::default())
+        self.locate_within(root, &mut Steps::default())
     }
 
-    /// [`Path::locate`] for the path without its last part: where something could be added.
-    pub fn locate_parents<'d>(&self, root: &'d Json) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
+    /// [`Path::locate`] for one of several paths or documents, which share these steps.
+    pub fn locate_within<'d>(
+        &self,
+        root: &'d Json,
+        steps: &mut Steps,
+    ) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
+        locate(&self.segments, root, steps)
+    }
+
+    /// [`Path::locate_within`] for the path without its last part: where something could be added.
+    pub fn locate_parents_within<'d>(
+        &self,
+        root: &'d Json,
+        steps: &mut Steps,
+    ) -> Result<Vec<(Location, &'d Json)>, TooManySteps> {
         let parents = &self.segments[..self.segments.len().saturating_sub(1)];
-        locate(parents, root, &mut Steps::default())
+        locate(parents, root, steps)
     }
 }
 
-pub(super) fn locate<'d>(
+fn locate<'d>(
     segments: &[Segment],
     root: &'d Json,
     steps: &mut Steps,

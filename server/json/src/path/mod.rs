@@ -10,7 +10,7 @@ use filter::Filter;
 
 use crate::location::Step;
 use crate::text::Text;
-pub use eval::{STEPS_MAX, TooManySteps};
+pub use eval::{STEPS_MAX, Steps, TooManySteps};
 pub use parse::PathError;
 
 /// Parts of a path at most; a document is not that deep.

@@ -1,6 +1,6 @@
 //! What paths mean, and what is none.
 
-use super::eval::{PLACES_MAX, Steps};
+use super::eval::PLACES_MAX;
 use super::*;
 use crate::Json;
 
@@ -212,8 +212,8 @@ fn places_count_with_all_the_steps_to_them() {
     let path = Path::parse("$..*..*").unwrap();
     // Each pair of levels, 8 thousand, and 85 steps to the inner one on average.
     assert_eq!(path.locate(&nested).unwrap().len(), 126 * 125 / 2);
-    assert!(eval::locate(&path.segments, &nested, &mut Steps(600_000)).is_err());
-    assert!(eval::locate(&path.segments, &nested, &mut Steps(900_000)).is_ok());
+    assert!(path.locate_within(&nested, &mut Steps::new(600_000)).is_err());
+    assert!(path.locate_within(&nested, &mut Steps::new(900_000)).is_ok());
     // A long name on the way to many.
     let long = format!(r#"{{"{}":[{}0]}}"#, "n".repeat(1_000_000), "0,".repeat(4_999));
     assert_eq!(Path::parse("$.*[*]").unwrap().locate(&Json::parse(&long).unwrap()), Err(TooManySteps));

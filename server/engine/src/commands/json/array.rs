@@ -1,6 +1,6 @@
 //! Changes of arrays.
 
-use cairn_json::{Json, Location, Path};
+use cairn_json::{Format, Json, Location, Path};
 use cairn_proto::ReplyWriter;
 
 use super::edit::{Edit, Growth};
@@ -239,11 +239,13 @@ fn arrpop(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             },
             |place, _, (at, _)| vec![b"JSON.ARRPOP".to_vec(), place.into(), at.to_string().into_bytes()],
         )?;
-    let format = reply::compact();
+    // What has been taken out is answered: each value by itself may be as long as a reply, and together they were in one document.
+    let format = Format::default();
+    let start = reply::Start::of;
     if legacy {
         let last = edited.last.ok_or_else(|| no_path_or(NOT_AN_ARRAY))?;
         match &edited.results[last] {
-            Some((_, value)) => reply::value_text(cx.reply, value, &format)?,
+            Some((_, value)) => reply::value_text(cx.reply, value, &format, start(cx.reply))?,
             None => cx.reply.null(),
         }
         return Ok(());
@@ -251,7 +253,7 @@ fn arrpop(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     cx.reply.array(edited.results.len());
     for result in &edited.results {
         match result {
-            Some((_, value)) => reply::shaped(cx.reply, value, shape, &format)?,
+            Some((_, value)) => reply::shaped(cx.reply, value, shape, &format, start(cx.reply))?,
             None => cx.reply.null(),
         }
     }

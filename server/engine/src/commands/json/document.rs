@@ -1,11 +1,14 @@
 //! Whole documents and parts of them, in and out.
 
-use cairn_json::{Format, Json, Last, Location, Path, Step};
+use std::collections::HashMap;
+
+use cairn_json::{Format, Json, Last, Location, Path, Step, Steps};
 
 use super::edit::{EffectRoom, Growth, outermost};
 use super::reply::{self, REPLY_LEN_MAX, Shape, is_resp3};
 use super::{
-    DEFAULT_PATH, NO_PATH, NOT_AT_ROOT, document_in, document_mut, parse_json, parse_path, peek, read, text,
+    DEFAULT_PATH, NO_PATH, NOT_AT_ROOT, document_in, document_mut, parse_json, parse_path, peek, read, steps,
+    text,
 };
 use crate::args::Args;
 use crate::command::{COMMAND, Command, DELETE, Flag, Group, Keys, READ, UPDATE};
@@ -65,14 +68,14 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     };
     let path = parse_path(path)?;
     let changes = match new_only {
-        true => places_to_add(&path, document)?,
+        true => places_to_add(&path, document, &mut steps())?,
         false => match path.locate(document)? {
             found if !found.is_empty() => outermost(found.into_iter().map(|(place, _)| place).collect())
                 .into_iter()
                 .map(Change::Set)
                 .collect(),
             _ if present_only => Vec::new(),
-            _ => places_to_add(&path, document)?,
+            _ => places_to_add(&path, document, &mut steps())?,
         },
     };
     let written = check_changes(cx, &mut EffectRoom::default(), key, &changes, &value, args.at(3))?;
@@ -134,16 +137,16 @@ impl Change {
 }
 
 /// Where a field would be added, if the path says so clearly.
-fn places_to_add(path: &Path, document: &Json) -> CommandResult<Vec<Change>> {
+fn places_to_add(path: &Path, document: &Json, steps: &mut Steps) -> CommandResult<Vec<Change>> {
     let name = match path.last_if_static() {
         None => return Err("Err wrong static path".into()),
-        Some(Last::Index) if path.locate(document)?.is_empty() => {
+        Some(Last::Index) if path.locate_within(document, steps)?.is_empty() => {
             return Err("ERR array index out of range".into());
         }
         Some(Last::Index) => return Ok(Vec::new()),
         Some(Last::Key(name)) => name,
     };
-    let objects = path.locate_parents(document)?.into_iter();
+    let objects = path.locate_parents_within(document, steps)?.into_iter();
     Ok(objects.map(|(object, _)| Change::Add(object, Step::Key(name.clone()))).collect())
 }
 
@@ -215,6 +218,7 @@ fn mset(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     // All places are found before anything changes: those that an earlier change takes away are left out.
     let mut planned = Vec::with_capacity(triples.len());
     let mut room = EffectRoom::default();
+    let mut steps = steps();
     for &[key, path, source] in triples {
         let path = text(path)?;
         let document = peek(cx, key)?;
@@ -223,9 +227,9 @@ fn mset(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             None => return Err(NOT_AT_ROOT),
             Some(document) => {
                 let path = parse_path(path)?;
-                let found = path.locate(document)?;
+                let found = path.locate_within(document, &mut steps)?;
                 Some(if found.is_empty() {
-                    places_to_add(&path, document)?
+                    places_to_add(&path, document, &mut steps)?
                 } else {
                     let places = outermost(found.into_iter().map(|(place, _)| place).collect());
                     places.into_iter().map(Change::Set).collect()
@@ -291,7 +295,7 @@ fn merge(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let path = parse_path(path)?;
     let found = path.locate(document)?;
     if found.is_empty() {
-        let changes = places_to_add(&path, document)?;
+        let changes = places_to_add(&path, document, &mut steps())?;
         let written = check_changes(cx, &mut EffectRoom::default(), key, &changes, &patch, source)?;
         match put_all(cx, key, changes, &patch, &written, "json.merge") {
             true => cx.reply.ok(),
@@ -467,37 +471,40 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         cx.reply.null();
         return Ok(());
     };
+    let (start, mut steps) = (reply::Start::of(cx.reply), steps());
     let legacy = paths.iter().all(|path| Path::is_legacy_text(path));
     if resp3 && shape != Shape::Text {
         cx.reply.array(paths.len());
         for path in paths {
             let values = match Path::parse(path) {
-                Ok(path) => path.select(document)?,
+                Ok(path) => path.select_within(document, &mut steps)?,
                 Err(_) => Vec::new(),
             };
             cx.reply.array(values.len());
             for value in values {
-                reply::shaped(cx.reply, value, shape, &format)?;
+                reply::shaped(cx.reply, value, shape, &format, start)?;
             }
         }
         return Ok(());
     }
     if let [path] = paths[..] {
-        let values = parse_path(path)?.select(document)?;
+        let values = parse_path(path)?.select_within(document, &mut steps)?;
         return match legacy {
-            true => reply::value_text(cx.reply, values.first().ok_or(NO_PATH)?, &format),
-            false => reply::values_text(cx.reply, &values, &format),
+            true => reply::value_text(cx.reply, values.first().ok_or(NO_PATH)?, &format, start),
+            false => reply::values_text(cx.reply, &values, &format, start),
         };
     }
     // An object with a field for each path. What is no path is left out.
     let mut found: Vec<(&str, Vec<&Json>)> = Vec::with_capacity(paths.len());
+    let mut places = HashMap::with_capacity(paths.len());
     for text in paths {
         let Ok(path) = Path::parse(text) else { continue };
-        let values = path.select(document)?;
+        let values = path.select_within(document, &mut steps)?;
         if legacy && values.is_empty() {
             return Err(NO_PATH);
         }
-        match found.iter_mut().find(|(known, _)| *known == text) {
+        let at = *places.entry(text).or_insert(found.len());
+        match found.get_mut(at) {
             Some((_, known)) => *known = values,
             None => found.push((text, values)),
         }
@@ -510,7 +517,7 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             false => reply::write_values(out, values, &format, 1),
         }
     });
-    reply::text(cx.reply, out)
+    reply::text(cx.reply, out, start)
 }
 
 pub(super) static JSON_MGET: Command = Command {
@@ -531,7 +538,8 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let text = text(args.at(args.len() - 1))?;
     let keys = &args[1..args.len() - 1];
     let path = Path::parse(text);
-    let format = reply::compact();
+    let format = Format::default();
+    let (start, mut steps) = (reply::Start::of(cx.reply), steps());
     cx.reply.array(keys.len());
     for key in keys {
         // What is no document, or has nothing there, is null.
@@ -540,10 +548,10 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
             cx.reply.null();
             continue;
         };
-        let values = path.select(&document)?;
+        let values = path.select_within(&document, &mut steps)?;
         match (path.is_legacy(), values.first()) {
-            (false, _) => reply::values_text(cx.reply, &values, &format)?,
-            (true, Some(value)) => reply::value_text(cx.reply, value, &format)?,
+            (false, _) => reply::values_text(cx.reply, &values, &format, start)?,
+            (true, Some(value)) => reply::value_text(cx.reply, value, &format, start)?,
             (true, None) => cx.reply.null(),
         }
     }

@@ -18,7 +18,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-use cairn_json::{Json, Path, TooManySteps};
+use cairn_json::{Json, Path, STEPS_MAX, Steps, TooManySteps};
 
 use crate::command::Command;
 use crate::context::Context;
@@ -55,6 +55,11 @@ pub(super) const COMMANDS: &[&Command] = &[
 
 /// The path that commands take when none is given.
 const DEFAULT_PATH: &str = ".";
+
+/// The steps that one command may make for all its paths and keys. Tests get to the end of them soon.
+fn steps() -> Steps {
+    Steps::new(if cfg!(test) { 1_000_000 } else { STEPS_MAX })
+}
 
 const NO_KEY: CommandError =
     CommandError::new("ERR could not perform this operation on a key that doesn't exist");

@@ -1,10 +1,11 @@
 //! Questions about values.
 
-use cairn_json::{Json, Path, Type};
+use cairn_json::{Json, Path, Steps, TooManySteps, Type};
+use cairn_proto::ReplyWriter;
 
-use super::reply::{self, is_resp3};
+use super::reply::{self, Start, is_resp3};
 use super::{
-    DEFAULT_PATH, NO_KEY, NO_PATH, NOT_INTEGER, no_path_or, parse_operand, parse_path, read, text,
+    DEFAULT_PATH, NO_KEY, NO_PATH, NOT_INTEGER, no_path_or, parse_operand, parse_path, read, steps, text,
     wrong_type_of_value,
 };
 use crate::args::{Args, parse_i64};
@@ -21,16 +22,19 @@ fn path_at(args: Args<'_>, at: usize) -> CommandResult<&str> {
 fn reply_each<T>(
     cx: &mut Context<'_>,
     values: &[&Json],
-    of: impl Fn(&Json) -> Option<T>,
-    write: impl Fn(&mut cairn_proto::ReplyWriter, T),
-) {
+    mut of: impl FnMut(&Json) -> CommandResult<Option<T>>,
+    write: impl Fn(&mut ReplyWriter, T),
+) -> CommandResult {
+    let start = Start::of(cx.reply);
     cx.reply.array(values.len());
     for value in values {
-        match of(value) {
+        match of(value)? {
             Some(answer) => write(cx.reply, answer),
             None => cx.reply.null(),
         }
+        start.check(cx.reply)?;
     }
+    Ok(())
 }
 
 pub(super) static JSON_TYPE: Command = Command {
@@ -72,10 +76,9 @@ fn type_of(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     reply_each(
         cx,
         &values,
-        |value| Some(value.type_of()),
+        |value| Ok(Some(value.type_of())),
         |reply, kind: Type| reply.bulk(kind.name().as_bytes()),
-    );
-    Ok(())
+    )
 }
 
 pub(super) static JSON_STRLEN: Command = Command {
@@ -107,8 +110,7 @@ fn strlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let document = document.ok_or(NO_KEY)?;
     let values = parse_path(path)?.select(&document)?;
-    reply_each(cx, &values, len, |reply, len| reply.int(len));
-    Ok(())
+    reply_each(cx, &values, |value| Ok(len(value)), |reply, len| reply.int(len))
 }
 
 pub(super) static JSON_ARRLEN: Command = Command {
@@ -140,8 +142,7 @@ fn arrlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let document = document.ok_or(NO_KEY)?;
     let values = parse_path(path)?.select(&document)?;
-    reply_each(cx, &values, len, |reply, len| reply.int(len));
-    Ok(())
+    reply_each(cx, &values, |value| Ok(len(value)), |reply, len| reply.int(len))
 }
 
 pub(super) static JSON_ARRINDEX: Command = Command {
@@ -171,20 +172,51 @@ fn arrindex(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let document = read(cx, args.at(1))?.cloned();
     let wanted = parse_operand(args.at(3))?;
     let document = document.ok_or(NO_PATH)?;
-    let place = |value: &Json| value.as_array().map(|elements| index_of(elements, &wanted, start, stop));
-    let values = parse_path(path)?.select(&document)?;
+    let mut steps = steps();
+    let values = parse_path(path)?.select_within(&document, &mut steps)?;
+    let wanted = Wanted { value: &wanted, text_len: args.at(3).len() };
+    let mut place = |value: &Json| match value.as_array() {
+        Some(elements) => Ok(Some(index_of(elements, &wanted, start, stop, &mut steps)?)),
+        None => Ok(None),
+    };
     if Path::is_legacy_text(path) {
         let value = values.first().ok_or(NO_PATH)?;
-        cx.reply.int(place(value).ok_or_else(|| wrong_type_of_value("array"))?);
+        cx.reply.int(place(value)?.ok_or_else(|| wrong_type_of_value("array"))?);
+        Ok(())
     } else {
-        reply_each(cx, &values, place, |reply, place| reply.int(place));
+        reply_each(cx, &values, place, |reply, place| reply.int(place))
     }
-    Ok(())
+}
+
+/// Bytes of a value's text that count as one step when another value is compared with it.
+const BYTES_PER_STEP: usize = 8;
+
+/// What is looked for.
+struct Wanted<'a> {
+    value: &'a Json,
+    text_len: usize,
+}
+
+impl Wanted<'_> {
+    /// What comparing it with `other` takes at most: they are different at once unless both have the same length.
+    fn steps(&self, other: &Json) -> u64 {
+        let alike = match (self.value, other) {
+            (Json::Str(value), Json::Str(other)) => value.len() == other.len(),
+            (value, other) => value.len().is_some() && value.len() == other.len(),
+        };
+        1 + if alike { (self.text_len / BYTES_PER_STEP) as u64 } else { 0 }
+    }
 }
 
 /// The first place of `wanted` from `start` up to but not including `stop`, of which 0 means the end; -1: nowhere.
 /// Negative bounds count from the end, those beyond it mean it.
-fn index_of(elements: &[Json], wanted: &Json, start: i64, stop: i64) -> i64 {
+fn index_of(
+    elements: &[Json],
+    wanted: &Wanted<'_>,
+    start: i64,
+    stop: i64,
+    steps: &mut Steps,
+) -> Result<i64, TooManySteps> {
     let len = elements.len() as i64;
     let start = if start < 0 { len.saturating_add(start).max(0) } else { start.min((len - 1).max(0)) };
     let stop = match stop {
@@ -193,7 +225,14 @@ fn index_of(elements: &[Json], wanted: &Json, start: i64, stop: i64) -> i64 {
         _ => stop.min(len),
     };
     let found = elements.get(start as usize..stop as usize).unwrap_or_default();
-    found.iter().position(|element| element == wanted).map_or(-1, |at| start + at as i64)
+    for (at, element) in found.iter().enumerate() {
+        steps.count(wanted.steps(element))?;
+        // In this order the names that are looked up are those of `wanted`, which are counted.
+        if wanted.value == element {
+            return Ok(start + at as i64);
+        }
+    }
+    Ok(-1)
 }
 
 pub(super) static JSON_OBJKEYS: Command = Command {
@@ -232,12 +271,14 @@ fn objkeys(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let document = document.ok_or(NO_KEY)?;
     let values = parse_path(path)?.select(&document)?;
+    let start = Start::of(cx.reply);
     cx.reply.array(values.len());
     for value in values {
         match value.as_object() {
             Some(object) => names(cx.reply, object),
             None => cx.reply.null(),
         }
+        start.check(cx.reply)?;
     }
     Ok(())
 }
@@ -273,8 +314,7 @@ fn objlen(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     }
     let document = document.ok_or_else(|| no_path_or("not an object"))?;
     let values = parse_path(path)?.select(&document)?;
-    reply_each(cx, &values, len, |reply, len| reply.int(len));
-    Ok(())
+    reply_each(cx, &values, |value| Ok(len(value)), |reply, len| reply.int(len))
 }
 
 pub(super) static JSON_RESP: Command = Command {
@@ -298,15 +338,12 @@ fn resp(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         return Ok(());
     };
     let values = parse_path(path)?.select(&document)?;
+    let start = Start::of(cx.reply);
     if Path::is_legacy_text(path) {
-        reply::resp(cx.reply, values.first().ok_or(NO_PATH)?);
-        return Ok(());
+        return reply::resp(cx.reply, values.first().ok_or(NO_PATH)?, start);
     }
     cx.reply.array(values.len());
-    for value in values {
-        reply::resp(cx.reply, value);
-    }
-    Ok(())
+    values.iter().try_for_each(|value| reply::resp(cx.reply, value, start))
 }
 
 pub(super) static JSON_DEBUG: Command = Command {
@@ -336,7 +373,6 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = reply::required(args, 2, "json.debug")?;
     let path = path_at(args, 3)?;
     let document = read(cx, key)?.cloned();
-    let size = |value: &Json| (size_of::<Json>() + value.heap_size(0)) as i64;
     let Some(document) = document else {
         match Path::is_legacy_text(path) {
             true => cx.reply.int(0),
@@ -344,11 +380,17 @@ fn debug(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
         }
         return Ok(());
     };
-    let values = parse_path(path)?.select(&document)?;
+    let mut steps = steps();
+    let values = parse_path(path)?.select_within(&document, &mut steps)?;
+    let mut size = |value: &Json| {
+        let limit = usize::try_from(steps.left()).unwrap_or(usize::MAX).saturating_add(1);
+        steps.count(value.node_count(limit) as u64)?;
+        Ok((size_of::<Json>() + value.heap_size(0)) as i64)
+    };
     if Path::is_legacy_text(path) {
-        cx.reply.int(size(values.first().ok_or(NO_PATH)?));
+        cx.reply.int(size(values.first().ok_or(NO_PATH)?)?);
+        Ok(())
     } else {
-        reply_each(cx, &values, |value| Some(size(value)), |reply, size| reply.int(size));
+        reply_each(cx, &values, |value| size(value).map(Some), |reply, size| reply.int(size))
     }
-    Ok(())
 }

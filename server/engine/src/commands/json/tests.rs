@@ -175,6 +175,49 @@ fn what_would_write_down_more_than_a_unit_holds_changes_nothing() {
     assert_eq!(server.run(a, &format!("JSON.DEL {key} $[0:10]")), ":10\r\n");
 }
 
+/// Each path, key and match had the whole limit for itself.
+#[test]
+fn what_a_command_reads_is_limited_as_a_whole() {
+    const TOO_MANY: &str = "-ERR the path means too many values";
+    const TOO_LONG: &str = "-ERR string exceeds maximum allowed size";
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    let b = server.connect(Resp::V3);
+    server.run(a, &format!("JSON.SET zeros $ [{}0]", "0,".repeat(99_999)));
+    server.run(a, &format!(r#"JSON.SET long $ {{"{}":"{}"}}"#, "n".repeat(10_000), "x".repeat(100_000)));
+    let zeros = |times: usize| format!("$[{}0]", "0,".repeat(times - 1));
+    let cases = [
+        (a, format!("JSON.GET zeros{}", " $[0:90000] $[1:90000]".repeat(6)), TOO_MANY),
+        (b, format!("JSON.GET zeros FORMAT EXPAND{}", " $[?@<0]".repeat(6)), TOO_MANY),
+        (a, format!("JSON.MGET{} $[?@<0]", " zeros".repeat(6)), TOO_MANY),
+        (a, format!("JSON.MSET{}", " zeros $[0:90000] 1".repeat(2)), TOO_MANY),
+        (a, "JSON.ARRINDEX nested $[0,0,0,0,0,0,0,0,0,0,0,0] 1".to_owned(), TOO_MANY),
+        (a, "JSON.DEBUG MEMORY nested $[0,0,0,0,0,0,0,0,0,0,0,0]".to_owned(), TOO_MANY),
+        (a, format!("JSON.ARRINDEX strings $ \"{}y\"", "x".repeat(99_999)), TOO_MANY),
+        (a, format!("JSON.MGET{} $", " long".repeat(50)), TOO_LONG),
+        (a, format!("JSON.MGET{} .", " long".repeat(50)), TOO_LONG),
+        (a, format!("JSON.GET longs {}", zeros(50)), TOO_LONG),
+        (b, format!("JSON.GET longs FORMAT STRING {}", zeros(50)), TOO_LONG),
+        (b, format!("JSON.GET longs FORMAT EXPAND1 {}", zeros(50)), TOO_LONG),
+        (b, format!("JSON.GET longs FORMAT EXPAND {}", zeros(50)), TOO_LONG),
+        (a, format!("JSON.RESP longs {}", zeros(50)), TOO_LONG),
+        (a, format!("JSON.OBJKEYS longs {}", zeros(500)), TOO_LONG),
+    ];
+    let text = |server: &TestEngine, key: &str| document(server, key).to_text();
+    let (nested, long) = (text(&server, "zeros"), text(&server, "long"));
+    server.run(a, &format!("JSON.SET nested $ [{nested}]"));
+    server.run(a, &format!("JSON.SET longs $ [{long}]"));
+    server.run(a, &format!("JSON.SET strings $ [{}0]", format!("\"{}\",", "x".repeat(100_000)).repeat(100)));
+    for (client, line, error) in cases {
+        let reply = server.run(client, &line);
+        let shown = |text: &str| text[..text.len().min(60)].to_owned();
+        assert!(reply.starts_with(error), "{}: {}", shown(&line), shown(&reply));
+    }
+    // Less than that is answered.
+    assert!(server.run(a, "JSON.ARRINDEX nested $[0,0] 1").starts_with("*2\r\n:-1"));
+    assert!(server.run(a, &format!("JSON.MGET{} $", " long".repeat(30))).starts_with("*30\r\n$1100"));
+}
+
 #[test]
 fn other_types_commands_meet_a_document_as_a_type_of_its_own() {
     let mut server = TestEngine::new();
