@@ -4,6 +4,7 @@ use crate::eval::rarity;
 use crate::index::Index;
 use crate::query::Query;
 use crate::text::{self, Language, Words};
+use std::collections::BTreeSet;
 
 /// Words that may stand between two matches of a piece.
 const GAP_MAX: u32 = 8;
@@ -41,14 +42,13 @@ impl Default for Summary {
 /// What a document matched, to mark it in its texts.
 #[derive(Debug, Clone)]
 pub struct Matches {
-    /// Terms, stems as `+stem`, each with its weight in a piece.
+    /// Terms in order, stems as `+stem`, each with its weight in a piece.
     terms: Vec<(Vec<u8>, f64)>,
     language: Language,
 }
 
 /// A match in a text.
 struct Match {
-    term: usize,
     position: u32,
     start: usize,
     end: usize,
@@ -60,6 +60,8 @@ struct Piece {
     score: f64,
     /// Words from the first match to the last.
     words: usize,
+    /// The terms of the matches: each adds to the score once.
+    terms: BTreeSet<usize>,
 }
 
 impl Piece {
@@ -95,21 +97,25 @@ impl Matches {
                 since += 1;
                 continue;
             };
-            let found =
-                Match { term, position: word.position, start: word.start, end: word.start + word.len };
+            let found = Match { position: word.position, start: word.start, end: word.start + word.len };
             let near = pieces.last_mut().filter(|piece| {
                 let last = piece.matches[piece.matches.len() - 1].position;
                 word.position - last <= GAP_MAX
             });
             match near {
                 Some(piece) => {
-                    if piece.matches.iter().all(|m| m.term != term) {
+                    if piece.terms.insert(term) {
                         piece.score += self.terms[term].1;
                     }
                     piece.words += since + 1;
                     piece.matches.push(found);
                 }
-                None => pieces.push(Piece { matches: vec![found], score: self.terms[term].1, words: 1 }),
+                None => pieces.push(Piece {
+                    matches: vec![found],
+                    score: self.terms[term].1,
+                    words: 1,
+                    terms: BTreeSet::from([term]),
+                }),
             }
             since = 0;
         }
@@ -118,7 +124,7 @@ impl Matches {
 
     /// The first of the terms that a word is, by itself, its stem or a synonym.
     fn find(&self, index: &Index, word: &[u8]) -> Option<usize> {
-        let at = |term: &[u8]| self.terms.iter().position(|(known, _)| known == term);
+        let at = |term: &[u8]| self.terms.binary_search_by(|(known, _)| known.as_slice().cmp(term)).ok();
         at(word)
             .or_else(|| at(&text::stem_term(self.language, word)?))
             .or_else(|| index.synonyms.terms_of(word).find_map(|group| at(&group)))
@@ -186,7 +192,7 @@ fn with_context(text: &[u8], piece: &Piece, before: usize, behind: usize, words:
     if words <= own {
         return (start, end);
     }
-    let bytes = (words - own) / 2 * WORD_LEN;
+    let bytes = ((words - own) / 2).saturating_mul(WORD_LEN);
     let separates = |at: usize| text::is_separator(text[at]);
     let mut from = start.saturating_sub(bytes).max(before);
     while from < start && !separates(from) {
@@ -195,7 +201,7 @@ fn with_context(text: &[u8], piece: &Piece, before: usize, behind: usize, words:
     while from < start && separates(from) {
         from += 1;
     }
-    let mut to = (end + bytes).min(behind);
+    let mut to = end.saturating_add(bytes).min(behind);
     while to > end && !separates(to) {
         to -= 1;
     }
@@ -284,6 +290,22 @@ mod tests {
     fn without_matches_a_summary_is_the_beginning() {
         let summary = Summary { pieces: 1, words: 3, separator: b"|".to_vec() };
         assert_eq!(summarized("*", &summary, None), "The lamp in the hall is");
+    }
+
+    #[test]
+    fn a_summary_may_be_as_long_as_it_likes() {
+        let summary = Summary { pieces: 1, words: i64::MAX as usize, separator: Vec::new() };
+        assert_eq!(summarized("hand", &summary, None), TEXT[4..].replace("  ", " ").trim_end_matches('.'));
+    }
+
+    #[test]
+    fn many_matches_of_many_terms_are_marked_in_one_piece() {
+        let terms: Vec<_> = (0..20_000).map(|n| (format!("w{n:05}").into_bytes(), 1.0)).collect();
+        let (index, _) = matches("hand");
+        let text = terms.iter().flat_map(|(term, _)| [&term[..], b" "].concat()).collect::<Vec<u8>>();
+        let matches = Matches { terms, language: Language::ENGLISH };
+        let pieces = matches.pieces(&index, &text);
+        assert_eq!((pieces.len(), pieces[0].matches.len(), pieces[0].score), (1, 20_000, 20_000.0));
     }
 
     #[test]
