@@ -113,7 +113,9 @@ fn scalar_text(json: &Json) -> Option<Vec<u8>> {
 
 fn score(definition: &Definition, root: &Root<'_>) -> f32 {
     let own = definition.score_field.as_ref().and_then(|field| root.text(field));
-    own.and_then(|text| parse_f64(&text)).filter(|score| score.is_finite()).unwrap_or(definition.score) as f32
+    let own = own.and_then(|text| parse_f64(&text)).map(|score| score as f32);
+    // What is finite may be too much for a score.
+    own.filter(|score| score.is_finite()).unwrap_or(definition.score as f32)
 }
 
 fn language(definition: &Definition, root: &Root<'_>) -> Option<Language> {

@@ -203,9 +203,8 @@ impl Rank<'_> {
     fn order(&self, other: &Self, doc: u32, other_doc: u32) -> Ordering {
         let directed = |order: Ordering, descending: bool| if descending { order.reverse() } else { order };
         match (self, other) {
-            (Self::Score(a), Self::Score(b)) => {
-                b.partial_cmp(a).unwrap_or(Ordering::Equal).then(doc.cmp(&other_doc))
-            }
+            // In a total order, for weights without end make scores that are no numbers. Both zeros are one.
+            (Self::Score(a), Self::Score(b)) => (b + 0.0).total_cmp(&(a + 0.0)).then(doc.cmp(&other_doc)),
             (Self::Field(a, descending), Self::Field(b, _)) => match (a, b) {
                 (SortValue::Missing, SortValue::Missing) => directed(doc.cmp(&other_doc), *descending),
                 (SortValue::Missing, _) => Ordering::Greater,
@@ -270,5 +269,20 @@ impl<'a> Best<'a> {
 
     fn into_hits(self, offset: usize) -> Vec<Hit> {
         self.heap.into_sorted_vec().into_iter().skip(offset).map(|ranked| ranked.hit).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_that_are_no_numbers_have_a_place() {
+        let scores = [f64::NAN, f64::INFINITY, 1.0, 0.0, -0.0, -1.0, f64::NEG_INFINITY];
+        let order =
+            |a: usize, b: usize| Rank::Score(scores[a]).order(&Rank::Score(scores[b]), a as u32, b as u32);
+        for (a, b) in (0..scores.len()).flat_map(|a| (0..scores.len()).map(move |b| (a, b))) {
+            assert_eq!(order(a, b), a.cmp(&b), "{} and {}", scores[a], scores[b]);
+        }
     }
 }

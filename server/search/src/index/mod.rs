@@ -348,14 +348,14 @@ impl Index {
             let stem_weight = ((weight * STEM_FACTOR) as u32).max(1);
             for (nth, value) in values.iter().enumerate() {
                 if nth > 0 {
-                    text.position += VALUES_GAP;
+                    text.position = text.position.saturating_add(VALUES_GAP);
                 }
                 if value.is_empty() && !field.index_empty {
                     continue;
                 }
                 for word in Words::new(value, &self.schema.options.stop_words, text.position) {
                     text.position = word.position;
-                    text.words += word_weight;
+                    text.words = text.words.saturating_add(word_weight);
                     let stem = if nostem { None } else { text::stem_term(language, &word.term) };
                     for group in self.synonyms.terms_of(&word.term) {
                         text.add(group, mask, word_weight, word.position);

@@ -275,3 +275,14 @@ fn a_vector_that_stays_keeps_its_place_and_its_document_is_found_by_its_new_id()
     assert!(index.remove(b"a"));
     assert_eq!((nearest(&index, [0.0, 0.0]), count(&index)), (vec![], 0));
 }
+
+#[test]
+fn words_of_any_weight_are_counted() {
+    let heavy = FieldKind::Text { weight: 5e9, nostem: false, with_suffix: false };
+    let mut index = Index::new(Schema::default().with(Field::new("t", heavy)), 1);
+    let document = Document::new(vec![FieldValue::Texts(vec![b"one two three"])]);
+    index.upsert(b"k", &document).unwrap();
+    assert_eq!(index.stats().words, u64::from(u32::MAX));
+    assert!(index.remove(b"k"));
+    assert_eq!(index.stats().words, 0);
+}

@@ -129,3 +129,13 @@ fn ranges_are_put_together_only_while_there_is_time() {
     let reply = engine.run(client, &format!("FT.SEARCH idx {ranges} NOCONTENT DIALECT 2"));
     assert!(reply.ends_with("warning\r\n*1\r\n+Timeout limit was reached\r\n"), "{reply}");
 }
+
+#[test]
+fn a_score_too_great_for_a_document_is_that_of_the_index() {
+    let mut engine = TestEngine::new();
+    let client = engine.connect(Resp::V2);
+    engine.run(client, "FT.CREATE idx PREFIX 1 s: SCORE_FIELD score SCHEMA t TEXT");
+    engine.run(client, "HSET s:1 t word score 1e300");
+    let reply = engine.run(client, "FT.SEARCH idx word NOCONTENT WITHSCORES SCORER DOCSCORE");
+    assert_eq!(reply, "*3\r\n:1\r\n$3\r\ns:1\r\n$1\r\n1\r\n");
+}
