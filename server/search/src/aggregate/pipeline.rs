@@ -495,6 +495,23 @@ mod tests {
         assert_eq!(run.finish().unwrap()[0].values, [text("b"), number(1.0)]);
     }
 
+    /// Rust's sort panics where the order is none, and NaN once was equal to all numbers.
+    #[test]
+    fn rows_are_sorted_by_what_is_not_a_number() {
+        let mut pipeline = Pipeline::new(&[b"n".to_vec()]);
+        pipeline.add(Step::Apply { expression: expression("sqrt(@n)"), name: b"x".to_vec() }).unwrap();
+        pipeline.add(Step::SortBy { keys: vec![by("x", false)], offset: 0, count: 100 }).unwrap();
+        let mut run = pipeline.run(1);
+        for n in 0..32u32 {
+            let n_signed = f64::from(n * 20 % 37) * if n % 5 == 0 { -1.0 } else { 1.0 };
+            run.push(Row::new(vec![number(n_signed)])).unwrap();
+        }
+        let sorted: Vec<f64> =
+            run.finish().unwrap().iter().filter_map(|row| row.values[1].as_ref()?.number()).collect();
+        assert!(sorted.windows(2).all(|pair| pair[1].is_nan() || pair[0] <= pair[1]), "{sorted:?}");
+        assert_eq!(sorted.iter().filter(|x| x.is_nan()).count(), 6);
+    }
+
     #[test]
     fn a_long_sort_keeps_only_what_it_needs() {
         let mut pipeline = Pipeline::new(&[b"n".to_vec()]);

@@ -68,9 +68,27 @@ impl Value {
         })
     }
 
-    /// For sorting: what cannot be compared is compared as texts.
+    /// For sorting. Unlike [`Value::compare`] it is a total order, for a sort by any other may panic: nothing, numbers,
+    /// texts, arrays. Texts that are numbers stand among the texts; what is not a number is behind all numbers.
     pub fn order(&self, other: &Self) -> Ordering {
-        self.compare(other).unwrap_or_else(|Incomparable| self.to_text().cmp(&other.to_text()))
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => sortable(*a).total_cmp(&sortable(*b)),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            (Self::Array(a), Self::Array(b)) => {
+                let unequal = a.iter().zip(b).map(|(a, b)| a.order(b)).find(|order| order.is_ne());
+                unequal.unwrap_or_else(|| a.len().cmp(&b.len()))
+            }
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Null => 0,
+            Self::Number(_) => 1,
+            Self::Text(_) => 2,
+            Self::Array(_) => 3,
+        }
     }
 
     /// Bytes that are the same for the same value only.
@@ -93,6 +111,11 @@ impl Value {
             }
         }
     }
+}
+
+/// One zero and one NaN.
+fn sortable(number: f64) -> f64 {
+    if number.is_nan() { f64::NAN } else { number + 0.0 }
 }
 
 /// A number as Redis writes it in texts: whole numbers without a point, others with twelve digits that count.
@@ -132,6 +155,33 @@ pub fn general(number: f64, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// Values that are alike, so that many of them meet.
+    fn values() -> impl Strategy<Value = Value> {
+        const NUMBERS: [f64; 9] = [f64::NAN, -f64::NAN, f64::INFINITY, -1.0, -0.0, 0.0, 0.9, 1.0, 2.0];
+        const TEXTS: [&str; 8] = ["", "0", "-0", "9e-1", "1", "2", "nan", "x"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            proptest::sample::select(&NUMBERS[..]).prop_map(Value::Number),
+            proptest::sample::select(&TEXTS[..]).prop_map(Value::text),
+        ];
+        leaf.prop_recursive(2, 8, 3, |inner| proptest::collection::vec(inner, 0..3).prop_map(Value::Array))
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_for_sorting_is_total(a in values(), b in values(), c in values()) {
+            prop_assert_eq!(a.order(&a), Ordering::Equal);
+            prop_assert_eq!(a.order(&b), b.order(&a).reverse());
+            if a.order(&b).is_le() && b.order(&c).is_le() {
+                prop_assert!(a.order(&c).is_le());
+            }
+            if a.order(&b).is_eq() {
+                prop_assert_eq!(a.order(&c), b.order(&c));
+            }
+        }
+    }
 
     #[test]
     fn numbers_are_written_as_redis_writes_them() {
