@@ -4,9 +4,11 @@ use super::functions::Function;
 use super::value::Value;
 use crate::query::{QueryError, shown};
 
-/// Bytes of an expression, its nesting and its parts, at most.
+/// Bytes of an expression and its nesting, at most.
 const LEN_MAX: usize = 1 << 16;
 const DEPTH_MAX: usize = 100;
+/// Levels of the tree, which is evaluated and dropped by recursion. `1+1+1+…` has one for each sign, without any nesting.
+const HEIGHT_MAX: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Expression {
@@ -60,7 +62,8 @@ impl Expression {
         if text.len() > LEN_MAX {
             return Err(QueryError::expression("Expression is too long"));
         }
-        let mut parser = Parser { text, at: 0, start: 0, token: Token::End, depth: 0, operand_before: false };
+        let mut parser =
+            Parser { text, at: 0, start: 0, token: Token::End, depth: 0, height: 0, operand_before: false };
         parser.advance()?;
         let expression = parser.binary(0)?;
         if parser.token == Token::End { Ok(expression) } else { parser.syntax_error() }
@@ -97,6 +100,8 @@ struct Parser<'a> {
     start: usize,
     token: Token,
     depth: usize,
+    /// Levels below the root of the part that was parsed last.
+    height: usize,
     /// A sign behind an operand is an operator, and part of a number elsewhere.
     operand_before: bool,
 }
@@ -154,10 +159,11 @@ impl Parser<'_> {
     /// Operators of at least this precedence, by climbing.
     fn binary(&mut self, least: u8) -> Result<Expression, QueryError> {
         if self.depth == DEPTH_MAX {
-            return Err(QueryError::expression("Expression is nested too deeply"));
+            return too_deep();
         }
         self.depth += 1;
         let mut left = self.unary()?;
+        let mut height = self.height;
         while let Token::Sign(sign) = self.token {
             let Some(precedence) = precedence(sign) else { break };
             if precedence < least {
@@ -167,6 +173,10 @@ impl Parser<'_> {
             // Powers group from the right.
             let right = self.binary(if sign == "^" { precedence } else { precedence + 1 })?;
             left = joined(sign, left, right);
+            height = height.max(self.height) + 1;
+            if height > HEIGHT_MAX {
+                return too_deep();
+            }
             // Comparisons do not follow each other.
             if precedence == NOT
                 && let Token::Sign(next) = self.token
@@ -176,6 +186,7 @@ impl Parser<'_> {
             }
         }
         self.depth -= 1;
+        self.height = height;
         Ok(left)
     }
 
@@ -195,6 +206,7 @@ impl Parser<'_> {
                 self.advance()?;
                 // Binds closer than all but arithmetic.
                 let inner = self.binary(NOT)?;
+                self.height += 1;
                 Ok(match inner {
                     Expression::Not(inner) => *inner,
                     inner => Expression::Not(Box::new(inner)),
@@ -209,6 +221,7 @@ impl Parser<'_> {
 
     fn then(&mut self, expression: Expression) -> Result<Expression, QueryError> {
         self.advance()?;
+        self.height = 0;
         Ok(expression)
     }
 
@@ -222,6 +235,7 @@ impl Parser<'_> {
 
     fn symbol(&mut self, name: &[u8]) -> Result<Expression, QueryError> {
         self.advance()?;
+        self.height = 0;
         if self.token != Token::Sign("(") {
             return match name {
                 b"NULL" => Ok(Expression::Value(Value::Null)),
@@ -231,13 +245,17 @@ impl Parser<'_> {
         }
         self.advance()?;
         let mut arguments = Vec::new();
+        let mut height = 0;
         if self.token != Token::Sign(")") {
             arguments.push(self.binary(0)?);
+            height = self.height;
             while self.token == Token::Sign(",") {
                 self.advance()?;
                 arguments.push(self.binary(0)?);
+                height = height.max(self.height);
             }
         }
+        self.height = height + 1;
         self.expect(")")?;
         let shown = shown(name);
         let Some(function) = Function::parse(name) else {
@@ -253,6 +271,10 @@ impl Parser<'_> {
         }
         Ok(Expression::Call(function, arguments))
     }
+}
+
+fn too_deep<T>() -> Result<T, QueryError> {
+    Err(QueryError::expression("Expression is nested too deeply"))
 }
 
 const NOT: u8 = 3;
@@ -368,6 +390,29 @@ mod tests {
         assert_eq!(error("'open"), "Syntax error at offset 0 near ''");
         assert_eq!(error(&"(".repeat(1000)), "Expression is nested too deeply");
         assert_eq!(error(&"!".repeat(1000)), "Expression is nested too deeply");
+    }
+
+    #[test]
+    fn long_chains_of_signs_are_no_deeper_than_the_stack() {
+        struct Nothing;
+        impl crate::aggregate::Properties for Nothing {
+            fn get(&self, _: &[u8]) -> Option<&Value> {
+                None
+            }
+        }
+        let chain = |sign: &str, terms: usize| vec!["1"; terms].join(sign);
+        for sign in ["+", "/", "&&", "||"] {
+            assert_eq!(error(&chain(sign, 20_000)), "Expression is nested too deeply", "{sign}");
+            assert_eq!(error(&chain(sign, HEIGHT_MAX + 2)), "Expression is nested too deeply", "{sign}");
+            let longest = Expression::parse(chain(sign, HEIGHT_MAX + 1).as_bytes()).unwrap();
+            assert!(longest.evaluate(&Nothing).unwrap().is_true(), "{sign}");
+            assert_eq!(longest.clone(), longest);
+        }
+        let inner = format!("floor({})", chain("+", HEIGHT_MAX));
+        assert!(Expression::parse(inner.as_bytes()).is_ok());
+        assert_eq!(error(&format!("{inner}+1+1")), "Expression is nested too deeply");
+        // Calls side by side are no deeper than one.
+        assert!(Expression::parse(format!("case(1,{inner},{inner})").as_bytes()).is_ok());
     }
 
     #[test]
