@@ -6,6 +6,9 @@ use super::value::{Incomparable, Value};
 use crate::query::{QueryError, shown};
 use std::cmp::Ordering;
 
+/// Bytes of the values that are held at once while an expression is evaluated.
+const HELD_MAX: usize = 1 << 28;
+
 /// The properties of a row.
 pub trait Properties {
     fn get(&self, name: &[u8]) -> Option<&Value>;
@@ -24,7 +27,12 @@ enum Outcome {
 impl Expression {
     /// Its value. That a property is missing is an error, except where `exists`, `&&`, `||` or `!` ask for it.
     pub fn evaluate(&self, row: &impl Properties) -> Result<Value, QueryError> {
-        match self.outcome(row)? {
+        self.evaluate_beside(row, 0)
+    }
+
+    /// [`Expression::evaluate`] while so many bytes of other values are held.
+    fn evaluate_beside(&self, row: &impl Properties, held: usize) -> Result<Value, QueryError> {
+        match self.outcome(row, held)? {
             Outcome::Value(value) => Ok(value),
             Outcome::Missing(name) => Err(QueryError::expression(format!(
                 "Could not find the value for a parameter name, consider using EXISTS if applicable for {}",
@@ -33,7 +41,7 @@ impl Expression {
         }
     }
 
-    fn outcome(&self, row: &impl Properties) -> Result<Outcome, QueryError> {
+    fn outcome(&self, row: &impl Properties, held: usize) -> Result<Outcome, QueryError> {
         Ok(Outcome::Value(match self {
             Self::Value(value) => value.clone(),
             Self::Property(name) => match row.get(name) {
@@ -42,24 +50,30 @@ impl Expression {
             },
             Self::Call(Function::Exists, arguments) => {
                 let exists =
-                    matches!(arguments[0].outcome(row)?, Outcome::Value(value) if value != Value::Null);
+                    matches!(arguments[0].outcome(row, held)?, Outcome::Value(value) if value != Value::Null);
                 truth(exists)
             }
             Self::Call(Function::Case, arguments) => {
                 // Only the branch that is taken is looked at.
-                let branch = if arguments[0].is_true(row)? { 1 } else { 2 };
-                return arguments[branch].outcome(row);
+                let branch = if arguments[0].is_true(row, held)? { 1 } else { 2 };
+                return arguments[branch].outcome(row, held);
             }
             Self::Call(function, arguments) => {
                 let mut values = Vec::with_capacity(arguments.len());
+                let mut held = held;
                 for argument in arguments {
-                    values.push(argument.evaluate(row)?);
+                    let value = argument.evaluate_beside(row, held)?;
+                    held += value.held();
+                    if held > HELD_MAX {
+                        return Err(QueryError::limit("The values of an expression take too much memory"));
+                    }
+                    values.push(value);
                 }
                 function.call(&values, row.terms())?
             }
             Self::Arithmetic(operator, sides) => {
                 let number = |side: &Self| {
-                    let number = side.evaluate(row)?.number();
+                    let number = side.evaluate_beside(row, held)?.number();
                     number.ok_or_else(|| QueryError::expression("Could not convert value to a number"))
                 };
                 let (a, b) = (number(&sides[0])?, number(&sides[1])?);
@@ -73,18 +87,19 @@ impl Expression {
                 })
             }
             Self::Comparison(comparison, sides) => {
-                let (a, b) = (sides[0].evaluate(row)?, sides[1].evaluate(row)?);
+                let a = sides[0].evaluate_beside(row, held)?;
+                let b = sides[1].evaluate_beside(row, held + a.held())?;
                 truth(comparison.holds(&a, &b)?)
             }
-            Self::And(sides) => truth(sides[0].is_true(row)? && sides[1].is_true(row)?),
-            Self::Or(sides) => truth(sides[0].is_true(row)? || sides[1].is_true(row)?),
-            Self::Not(inner) => truth(!inner.evaluate(row)?.is_true()),
+            Self::And(sides) => truth(sides[0].is_true(row, held)? && sides[1].is_true(row, held)?),
+            Self::Or(sides) => truth(sides[0].is_true(row, held)? || sides[1].is_true(row, held)?),
+            Self::Not(inner) => truth(!inner.evaluate_beside(row, held)?.is_true()),
         }))
     }
 
     /// What is missing is not true.
-    fn is_true(&self, row: &impl Properties) -> Result<bool, QueryError> {
-        Ok(match self.outcome(row)? {
+    fn is_true(&self, row: &impl Properties, held: usize) -> Result<bool, QueryError> {
+        Ok(match self.outcome(row, held)? {
             Outcome::Value(value) => value.is_true(),
             Outcome::Missing(_) => false,
         })
@@ -250,6 +265,17 @@ mod tests {
         ] {
             assert_eq!(result(bad).unwrap_err().to_string(), message);
         }
+    }
+
+    #[test]
+    fn arguments_of_one_call_do_not_take_all_memory() {
+        let big = "x".repeat(60_000);
+        let row = Row([(b"a".to_vec(), Value::text(big))].into(), Vec::new());
+        let call = format!("format('%s'{})", ",@a".repeat(HELD_MAX / 60_000 + 1));
+        let error = Expression::parse(call.as_bytes()).unwrap().evaluate(&row).unwrap_err();
+        assert_eq!(error.to_string(), "The values of an expression take too much memory");
+        let few = format!("format('%s'{})", ",@a".repeat(10));
+        assert!(Expression::parse(few.as_bytes()).unwrap().evaluate(&row).is_ok());
     }
 
     #[test]

@@ -14,6 +14,10 @@ const ROW_GROUPS_MAX: usize = 1 << 12;
 /// Rows that a SORTBY leaves if it does not say how many.
 pub const SORTED_DEFAULT: usize = 10;
 const STEPS_MAX: usize = 256;
+/// Bytes of all that a run holds: rows, groups and the values that steps make.
+const BYTES_MAX: usize = 1 << 30;
+/// Bytes of a group beside its values.
+const GROUP: usize = 96;
 
 /// A step. Names are without the `@`.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +61,16 @@ impl Row {
     pub fn new(values: Vec<Option<Value>>) -> Self {
         Self { values, terms: Vec::new() }
     }
+
+    /// Bytes that it takes.
+    pub fn memory(&self) -> usize {
+        let terms: usize = self.terms.iter().map(|term| size_of::<Vec<u8>>() + term.len()).sum();
+        size_of::<Self>() + terms + self.values.iter().map(size_of_value).sum::<usize>()
+    }
+}
+
+fn size_of_value(value: &Option<Value>) -> usize {
+    size_of::<Option<Value>>() + value.as_ref().map_or(0, Value::held)
 }
 
 /// Steps with their columns.
@@ -145,6 +159,7 @@ impl Pipeline {
                     .collect(),
                 places: BTreeMap::new(),
                 groups: Vec::new(),
+                held: 0,
             },
             Step::Apply { name, .. } => Stage::Apply { column: column_of(at + 1, name) },
             Step::Filter(_) => Stage::Filter,
@@ -159,6 +174,8 @@ impl Pipeline {
             stages: self.steps.iter().enumerate().map(stage).collect(),
             rows: Vec::new(),
             seed: seed | 1,
+            held: 0,
+            bytes_max: BYTES_MAX,
         }
     }
 }
@@ -169,6 +186,9 @@ pub struct Run<'a> {
     stages: Vec<Stage>,
     rows: Vec<Row>,
     seed: u64,
+    /// Bytes of the rows and groups that are kept.
+    held: usize,
+    bytes_max: usize,
 }
 
 /// What a step remembers.
@@ -179,6 +199,7 @@ enum Stage {
         places: BTreeMap<Vec<u8>, usize>,
         /// In the order in which they were met.
         groups: Vec<(Vec<Option<Value>>, Vec<State>)>,
+        held: usize,
     },
     Apply {
         column: usize,
@@ -213,7 +234,8 @@ impl Properties for Named<'_> {
 impl Run<'_> {
     /// A row comes in. False if no more are wanted.
     pub fn push(&mut self, row: Row) -> Result<bool, QueryError> {
-        self.push_at(0, row)?;
+        let size = row.memory();
+        self.push_at(0, row, size)?;
         Ok(!self.is_full())
     }
 
@@ -233,8 +255,13 @@ impl Run<'_> {
         false
     }
 
-    fn push_at(&mut self, at: usize, mut row: Row) -> Result<(), QueryError> {
+    /// A row of this size comes to a step.
+    fn push_at(&mut self, at: usize, mut row: Row, mut size: usize) -> Result<(), QueryError> {
         let Some(step) = self.pipeline.steps.get(at) else {
+            self.held += size;
+            if self.held > self.bytes_max {
+                return Err(too_large());
+            }
             self.rows.push(row);
             return Ok(());
         };
@@ -244,9 +271,16 @@ impl Run<'_> {
                 let value = expression.evaluate(&named)?;
                 let column = *column;
                 if row.values.len() <= column {
+                    size += (column + 1 - row.values.len()) * size_of::<Option<Value>>();
                     row.values.resize(column + 1, None);
                 }
+                size += value.held();
+                size -= row.values[column].as_ref().map_or(0, Value::held);
                 row.values[column] = Some(value);
+                // A sort behind may drop what is kept, and so a row has the whole room for itself.
+                if size > self.bytes_max {
+                    return Err(too_large());
+                }
             }
             (Step::Filter(expression), Stage::Filter) => {
                 if !expression.evaluate(&named)?.is_true() {
@@ -261,15 +295,23 @@ impl Run<'_> {
             }
             (Step::SortBy { offset, count, .. }, Stage::Sort { keys, rows }) => {
                 rows.push(row);
+                self.held += size;
                 let wanted = offset.saturating_add(*count);
-                // Now and then those are dropped that will not be among the first.
-                if rows.len() >= wanted.saturating_mul(2).max(1024) {
+                // Now and then, and when room is short, those are dropped that will not be among the first.
+                let short = self.held > self.bytes_max;
+                if rows.len() >= wanted.saturating_mul(2).max(1024) || short && rows.len() > wanted {
                     sort(rows, keys);
-                    rows.truncate(wanted);
+                    self.held -= rows.drain(wanted..).map(|row| row.memory()).sum::<usize>();
+                }
+                // Room for a few more only would mean to sort again and again.
+                if short && self.held > self.bytes_max / 4 * 3 {
+                    return Err(too_large());
                 }
                 return Ok(());
             }
-            (Step::GroupBy { reducers, .. }, Stage::Group { by, reads, places, groups }) => {
+            (Step::GroupBy { reducers, .. }, Stage::Group { by, reads, places, groups, held }) => {
+                let before = *held;
+                let room = self.bytes_max.saturating_sub(self.held);
                 let seed = &mut self.seed;
                 let mut random = || {
                     *seed ^= *seed << 13;
@@ -277,7 +319,7 @@ impl Run<'_> {
                     *seed ^= *seed << 17;
                     *seed
                 };
-                for key in keys_of(&row, by)? {
+                for key in keys_of(&row, by, room)? {
                     let mut identity = Vec::new();
                     key.iter()
                         .for_each(|value| value.as_ref().unwrap_or(&Value::Null).identity(&mut identity));
@@ -286,7 +328,11 @@ impl Run<'_> {
                             "GROUPBY makes more than {GROUPS_MAX} groups"
                         )));
                     }
+                    let identity_len = identity.len();
                     let place = *places.entry(identity).or_insert_with(|| {
+                        let states = reducers.iter().map(|reducer| reducer.kind.start_size());
+                        *held += GROUP + identity_len + states.sum::<usize>();
+                        *held += key.iter().map(size_of_value).sum::<usize>();
                         groups.push((key, reducers.iter().map(|reducer| reducer.kind.start()).collect()));
                         groups.len() - 1
                     });
@@ -294,14 +340,19 @@ impl Run<'_> {
                     {
                         let read: Vec<Option<&Value>> =
                             columns.iter().map(|&c| row.values.get(c).and_then(Option::as_ref)).collect();
-                        reducer.kind.add(state, &read, &mut random);
+                        let grown = reducer.kind.add(state, &read, &mut random);
+                        *held = held.saturating_add_signed(grown);
+                    }
+                    if held.saturating_sub(before) > room {
+                        return Err(too_large());
                     }
                 }
+                self.held = (self.held + *held).saturating_sub(before);
                 return Ok(());
             }
             _ => unreachable!("each stage is of its step"),
         }
-        self.push_at(at + 1, row)
+        self.push_at(at + 1, row, size)
     }
 
     /// Rows that have come out so far.
@@ -322,9 +373,13 @@ impl Run<'_> {
                 (Step::SortBy { offset, count, .. }, Stage::Sort { keys, rows }) => {
                     let mut rows = std::mem::take(rows);
                     sort(&mut rows, keys);
+                    // From here on they are counted where they come to.
+                    self.held -= rows.iter().map(Row::memory).sum::<usize>();
                     rows.into_iter().skip(*offset).take(*count).collect()
                 }
-                (Step::GroupBy { reducers, .. }, Stage::Group { groups, .. }) => {
+                (Step::GroupBy { reducers, .. }, Stage::Group { groups, places, held, .. }) => {
+                    self.held -= std::mem::take(held);
+                    places.clear();
                     let row = |(mut values, states): (Vec<Option<Value>>, Vec<State>)| {
                         let results = reducers.iter().zip(states);
                         values.extend(results.map(|(reducer, state)| Some(reducer.kind.finish(state))));
@@ -336,7 +391,8 @@ impl Run<'_> {
                 _ => continue,
             };
             for row in rows {
-                self.push_at(at + 1, row)?;
+                let size = row.memory();
+                self.push_at(at + 1, row, size)?;
             }
         }
         let width = self.pipeline.columns().len();
@@ -366,10 +422,22 @@ fn sort(rows: &mut [Row], keys: &[(usize, bool)]) {
     });
 }
 
-/// The groups of a row: each value of an array is a group of its own.
-fn keys_of(row: &Row, by: &[usize]) -> Result<Vec<Vec<Option<Value>>>, QueryError> {
+fn too_large() -> QueryError {
+    QueryError::limit("The rows of the aggregation take too much memory")
+}
+
+/// The groups of a row: each value of an array is a group of its own. They take `room` bytes at most.
+fn keys_of(row: &Row, by: &[usize], room: usize) -> Result<Vec<Vec<Option<Value>>>, QueryError> {
     let mut keys = vec![Vec::with_capacity(by.len())];
+    let mut size = 0_usize;
     for &column in by {
+        let value = row.values.get(column).and_then(Option::as_ref);
+        let times = if let Some(Value::Array(values)) = value { values.len().max(1) } else { 1 };
+        let added = keys.len() * value.map_or(0, Value::held);
+        size = size.saturating_mul(times).saturating_add(added);
+        if size > room {
+            return Err(too_large());
+        }
         match row.values.get(column).and_then(Option::as_ref) {
             Some(Value::Array(values)) if !values.is_empty() => {
                 if keys.len().saturating_mul(values.len()) > ROW_GROUPS_MAX {
@@ -482,6 +550,87 @@ mod tests {
         pipeline.add(Step::GroupBy { by: vec![b"a".to_vec(), b"b".to_vec()], reducers: Vec::new() }).unwrap();
         let row = Row::new(vec![Some(Value::Array(many.clone())), Some(Value::Array(many))]);
         assert!(pipeline.run(1).push(row).is_err());
+    }
+
+    /// A limit of a few rows of a kilobyte.
+    const FEW: usize = 10_000;
+
+    fn run_of_texts(steps: Vec<Step>, rows: usize) -> Result<usize, QueryError> {
+        let mut pipeline = Pipeline::new(&[b"t".to_vec()]);
+        steps.into_iter().try_for_each(|step| pipeline.add(step))?;
+        let mut run = pipeline.run(1);
+        run.bytes_max = FEW;
+        for n in 0..rows {
+            run.push(Row::new(vec![Some(Value::text(format!("{n:01000}")))]))?;
+        }
+        Ok(run.finish()?.len())
+    }
+
+    #[test]
+    fn what_a_run_holds_has_a_limit() {
+        let too_large = "The rows of the aggregation take too much memory";
+        let twice = |name: &str| Step::Apply {
+            expression: expression(&format!("format('%s%s',@{name},@{name})")),
+            name: name.into(),
+        };
+        let copy = |n: usize| Step::Apply { expression: expression("@t"), name: format!("{n}").into() };
+        let group = |function: &str, arguments: &[&[u8]]| Step::GroupBy {
+            by: vec![],
+            reducers: vec![Reducer::parse(function.as_bytes(), arguments, Some(b"r")).unwrap()],
+        };
+        let sort = |count| Step::SortBy { keys: vec![by("t", false)], offset: 0, count };
+        let t: &[u8] = b"@t";
+        let large: Vec<(Vec<Step>, usize)> = vec![
+            (vec![], 20),
+            ((0..5).map(|_| twice("t")).collect(), 1),
+            ((0..20).map(copy).collect(), 1),
+            // What is dropped afterwards was there nevertheless.
+            ((0..20).map(copy).chain([group("COUNT", &[])]).collect(), 1),
+            (vec![sort(1_000_000)], 20),
+            (vec![group("TOLIST", &[t])], 20),
+            (vec![group("COUNT_DISTINCT", &[t])], 20),
+            (vec![group("RANDOM_SAMPLE", &[t, b"50"])], 20),
+            (vec![Step::GroupBy { by: vec![b"t".to_vec()], reducers: vec![] }], 20),
+            (
+                vec![
+                    group("FIRST_VALUE", &[t]),
+                    Step::Apply {
+                        expression: expression(
+                            "format('%s%s%s%s%s%s%s%s%s%s',@r,@r,@r,@r,@r,@r,@r,@r,@r,@r)",
+                        ),
+                        name: b"s".to_vec(),
+                    },
+                ],
+                20,
+            ),
+        ];
+        for (steps, rows) in large {
+            let shown = format!("{steps:?}");
+            assert_eq!(run_of_texts(steps, rows).unwrap_err().to_string(), too_large, "{shown}");
+        }
+        // What is not kept does not count.
+        assert_eq!(run_of_texts(vec![sort(3)], 2000).unwrap(), 3);
+        assert_eq!(run_of_texts(vec![group("SUM", &[t])], 2000).unwrap(), 1);
+        assert_eq!(run_of_texts(vec![group("FIRST_VALUE", &[t, b"BY", t, b"DESC"])], 2000).unwrap(), 1);
+        assert_eq!(run_of_texts(vec![group("RANDOM_SAMPLE", &[t, b"2"])], 2000).unwrap(), 1);
+        let nothing = Step::Filter(expression("@t == 'x'"));
+        assert_eq!(run_of_texts(vec![twice("t"), nothing], 2000).unwrap(), 0);
+        assert_eq!(
+            run_of_texts(vec![sort(5), twice("t"), sort(3), Step::Limit { offset: 0, count: 1 }], 50)
+                .unwrap(),
+            1
+        );
+    }
+
+    #[test]
+    fn groups_of_one_row_are_counted_before_they_are_made() {
+        let mut pipeline = Pipeline::new(&[b"list".to_vec(), b"t".to_vec()]);
+        pipeline.add(Step::GroupBy { by: vec![b"list".to_vec(), b"t".to_vec()], reducers: vec![] }).unwrap();
+        let list = Value::Array((0..1000).map(|n| Value::Number(f64::from(n))).collect());
+        let mut run = pipeline.run(1);
+        assert!(run.push(Row::new(vec![Some(list.clone()), text("x")])).is_ok());
+        let big = Some(Value::text(vec![b'x'; 16 << 20]));
+        assert!(run.push(Row::new(vec![Some(list), big])).is_err());
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Values that a random sample or a quantile's resolution may ask for.
 const SAMPLE_MAX: usize = 1000;
+/// Bytes of an entry of a set beside the value.
+const ENTRY: usize = 32;
 /// Registers of a count that may be a little wrong, as a power of two.
 const SKETCH_BITS: u32 = 8;
 
@@ -197,19 +199,36 @@ impl Kind {
         }
     }
 
-    /// Adds a row: what it has of the properties that the reducer reads.
-    pub(super) fn add(self, state: &mut State, read: &[Option<&Value>], random: &mut dyn FnMut() -> u64) {
+    /// Bytes of a state that has gathered nothing.
+    pub(super) fn start_size(self) -> usize {
+        let boxed = if self == Self::CountDistinctish { 1 << SKETCH_BITS } else { 0 };
+        size_of::<State>() + boxed
+    }
+
+    /// Adds a row: what it has of the properties that the reducer reads. Answers by how many bytes the state has grown.
+    pub(super) fn add(
+        self,
+        state: &mut State,
+        read: &[Option<&Value>],
+        random: &mut dyn FnMut() -> u64,
+    ) -> isize {
+        let held = |value: &Value| value.held() as isize;
         let value = read.first().copied().flatten();
         let identity = |value: &Value| {
             let mut bytes = Vec::new();
             value.identity(&mut bytes);
             bytes
         };
+        let mut grown = 0;
         match state {
             State::Count(count) => *count += 1,
             State::Distinct(known) => {
                 if let Some(value) = value.filter(|v| **v != Value::Null) {
-                    known.insert(identity(value));
+                    let identity = identity(value);
+                    let size = identity.len() + ENTRY;
+                    if known.insert(identity) {
+                        grown += size as isize;
+                    }
                 }
             }
             State::Sketch(registers) => {
@@ -242,7 +261,11 @@ impl Kind {
                     *squares += gap * (number - *mean);
                 }
             }
-            State::Numbers(all) => all.extend(numbers(value)),
+            State::Numbers(all) => {
+                let before = all.len();
+                all.extend(numbers(value));
+                grown += ((all.len() - before) * size_of::<f64>()) as isize;
+            }
             State::List { known, values } => {
                 let of_value = match value {
                     Some(Value::Array(elements)) => &elements[..],
@@ -250,16 +273,22 @@ impl Kind {
                     None => &[],
                 };
                 for value in of_value {
-                    if known.insert(identity(value), ()).is_none() {
+                    let identity = identity(value);
+                    let size = identity.len() + ENTRY + size_of::<Value>();
+                    if known.insert(identity, ()).is_none() {
                         values.push(value.clone());
+                        grown += size as isize + held(value);
                     }
                 }
             }
             State::First(first) => {
-                first.get_or_insert_with(|| value.cloned().unwrap_or(Value::Null));
+                first.get_or_insert_with(|| {
+                    grown += value.map_or(0, held);
+                    value.cloned().unwrap_or(Value::Null)
+                });
             }
             State::FirstBy { value: first, by: first_by, any } => {
-                let Self::FirstValueBy { descending } = self else { return };
+                let Self::FirstValueBy { descending } = self else { return 0 };
                 let by = read.get(1).copied().flatten().unwrap_or(&Value::Null);
                 let better = match (by, &*first_by) {
                     _ if !*any => true,
@@ -272,20 +301,24 @@ impl Kind {
                 };
                 if better {
                     *any = true;
+                    grown += value.map_or(0, held) + held(by) - held(first) - held(first_by);
                     *first = value.cloned().unwrap_or(Value::Null);
                     *first_by = by.clone();
                 }
             }
             State::Sample { seen, values } => {
-                let (Self::RandomSample(size), Some(value)) = (self, value) else { return };
+                let (Self::RandomSample(size), Some(value)) = (self, value) else { return 0 };
                 if values.len() < size {
+                    grown += size_of::<Value>() as isize + held(value);
                     values.push(value.clone());
                 } else if let Some(place) = values.get_mut((random() % (*seen + 1)) as usize) {
+                    grown += held(value) - held(place);
                     *place = value.clone();
                 }
                 *seen += 1;
             }
         }
+        grown
     }
 
     pub(super) fn finish(self, state: State) -> Value {

@@ -91,6 +91,15 @@ impl Value {
         }
     }
 
+    /// Bytes that it takes beside itself.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Null | Self::Number(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::Array(values) => values.iter().map(|value| size_of::<Self>() + value.held()).sum(),
+        }
+    }
+
     /// Bytes that are the same for the same value only.
     pub(super) fn identity(&self, out: &mut Vec<u8>) {
         match self {

@@ -19,14 +19,11 @@ use super::{World, cursor, limits, look_up, said};
 use crate::args::Args;
 use crate::command::{COMMAND, Command, Flag, Group};
 use crate::context::Context;
-use crate::error::{CommandError, CommandResult};
+use crate::error::CommandResult;
 use crate::search::definition::Source as Kept;
 
 /// Fields that `LOAD *` finds in all documents together.
 const FIELDS_MAX: usize = 4096;
-/// Bytes of the values of rows that are kept at once.
-const ROWS_BYTES_MAX: usize = 1 << 30;
-const TOO_LARGE: CommandError = CommandError::new("The rows of the aggregation take too much memory");
 /// Rows between two looks at the clock.
 const CLOCK_EVERY: usize = 64;
 /// The name of the score that ADDSCORES adds.
@@ -206,7 +203,7 @@ impl<'w> Prepared<'w> {
         let Scoring { scorer, zero, .. } = self.parsed.scorer;
         let scorer = (self.request.add_scores && !zero).then_some(scorer);
         let mut run = self.pipeline.run(seed);
-        let (mut total, mut first_total, mut bytes) = (0, None, 0);
+        let (mut total, mut first_total) = (0, None);
         let (mut failure, mut next, mut late) = (None, None, false);
         let max = self.world.max_aggregate_results().min(wanted.unwrap_or(usize::MAX));
         let all = entry.index.visit_from(first, &self.parsed.query, scorer, &mut goes_on, |hit| {
@@ -221,13 +218,9 @@ impl<'w> Prepared<'w> {
             };
             total += 1;
             let row = self.row(&hit, key, document);
-            if !self.gathers {
-                bytes += size_of_row(&row);
-            }
             match run.push(row) {
                 Err(problem) => failure = Some(error(problem)),
                 Ok(false) => return ControlFlow::Break(()),
-                Ok(true) if bytes > ROWS_BYTES_MAX => failure = Some(TOO_LARGE),
                 Ok(true) => {}
             }
             if failure.is_some() {
@@ -289,15 +282,6 @@ impl<'w> Prepared<'w> {
         }
         row
     }
-}
-
-pub(super) fn size_of_row(row: &Row) -> usize {
-    let of_value = |value: &Operand| match value {
-        Operand::Text(text) => text.len(),
-        Operand::Array(values) => values.len() * size_of::<Operand>(),
-        Operand::Null | Operand::Number(_) => 0,
-    };
-    row.values.iter().map(|value| size_of::<Option<Operand>>() + value.as_ref().map_or(0, of_value)).sum()
 }
 
 /// Finds out what has to be read for the steps.
@@ -530,6 +514,11 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// Bytes that it takes.
+    pub fn memory(&self) -> usize {
+        self.names.iter().map(|(_, name)| size_of::<(usize, Vec<u8>)>() + name.len()).sum()
+    }
+
     pub fn write<'r>(
         &self,
         reply: &mut ReplyWriter,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use cairn_search::aggregate::Row;
 
-use super::aggregate::{Prepared, Rows, Shape, size_of_row};
+use super::aggregate::{Prepared, Rows, Shape};
 use super::options::{Kind, Request};
 use super::reply::Warnings;
 use super::{World, limits, look_up, said};
@@ -60,7 +60,7 @@ impl Cursor {
     fn size(&self) -> usize {
         let held = match &self.rest {
             Rest::From { args, .. } => args.memory(),
-            Rest::Rows { rows, .. } => rows.iter().map(size_of_row).sum(),
+            Rest::Rows { rows, shape, .. } => shape.memory() + rows.iter().map(Row::memory).sum::<usize>(),
         };
         CURSOR_BYTES + self.index.len() + held
     }
@@ -280,4 +280,26 @@ fn gc(cx: &mut Context<'_>, _: Args<'_>) -> CommandResult {
     // None to be dropped is -1: nothing was looked at.
     cx.reply.int(if dropped == 0 { -1 } else { dropped as i64 });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::TestEngine;
+    use cairn_proto::Resp;
+
+    #[test]
+    fn cursors_count_the_texts_of_their_arrays_and_the_names_of_their_columns() {
+        let mut engine = TestEngine::new();
+        let client = engine.connect(Resp::V2);
+        engine.run(client, "FT.CREATE idx PREFIX 1 p: SCHEMA g TAG");
+        for n in 0..8 {
+            engine.run(client, &format!("HSET p:{n} g {} t {}", n % 2, "x".repeat(1000 + n)));
+        }
+        let name = "n".repeat(2000);
+        let question = "FT.AGGREGATE idx * LOAD 2 @g @t GROUPBY 1 @g REDUCE TOLIST 1 @t AS";
+        engine.run(client, &format!("{question} {name} WITHCURSOR COUNT 1"));
+        let cursors = &engine.engine.shared.search.cursors;
+        // One row with four texts is left.
+        assert!((6000..8000).contains(&cursors.bytes), "{}", cursors.bytes);
+    }
 }
