@@ -122,11 +122,7 @@ impl Function {
             }
             Self::Contains => {
                 let (text, part) = (self.text(arguments, 0)?, self.text(arguments, 1)?);
-                let times = match part.len() {
-                    0 => text.len() + 1,
-                    len => text.windows(len).filter(|window| *window == part).count(),
-                };
-                Ok(Value::Number(times as f64))
+                Ok(Value::Number(occurrences(text, part) as f64))
             }
             Self::StrLen => Ok(Value::Number(self.text(arguments, 0)?.len() as f64)),
             Self::TimeFormat => {
@@ -241,6 +237,35 @@ impl Function {
 /// Seconds that still have a date.
 const TIME_MAX: f64 = 253_402_300_799.0;
 
+/// How often a part begins in a text, by Knuth, Morris and Pratt: both may be megabytes long.
+fn occurrences(text: &[u8], part: &[u8]) -> usize {
+    if part.is_empty() {
+        return text.len() + 1;
+    }
+    if part.len() > text.len() {
+        return 0;
+    }
+    // Of each beginning of the part the length of the longest beginning that it ends with.
+    let mut ends = vec![0_usize; part.len()];
+    let mut len = 0;
+    for at in 1..part.len() {
+        while len > 0 && part[at] != part[len] {
+            len = ends[len - 1];
+        }
+        len += usize::from(part[at] == part[len]);
+        ends[at] = len;
+    }
+    let (mut times, mut len) = (0, 0);
+    for byte in text {
+        while len > 0 && (len == part.len() || *byte != part[len]) {
+            len = ends[len - 1];
+        }
+        len += usize::from(*byte == part[len]);
+        times += usize::from(len == part.len());
+    }
+    times
+}
+
 fn mapped(value: &Value, f: fn(&[u8]) -> Vec<u8>) -> Value {
     match value {
         Value::Text(text) => Value::Text(f(text)),
@@ -263,4 +288,25 @@ fn geo_distance(arguments: &[Value]) -> Option<f64> {
         _ => (pair(0)?, pair(2)?),
     };
     Some((geo::distance(a, b) * 100.0).round() / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn occurrences_are_windows_that_are_the_part(text in "[ab]{0,40}", part in "[ab]{1,6}") {
+            let windows = text.as_bytes().windows(part.len()).filter(|window| *window == part.as_bytes());
+            prop_assert_eq!(occurrences(text.as_bytes(), part.as_bytes()), windows.count());
+        }
+    }
+
+    #[test]
+    fn long_parts_of_long_texts_are_counted_in_one_pass() {
+        let (text, part) = (vec![b'a'; 1 << 20], vec![b'a'; 1 << 19]);
+        assert_eq!(occurrences(&text, &part), (1 << 19) + 1);
+        assert_eq!(occurrences(&part, &text), 0);
+    }
 }

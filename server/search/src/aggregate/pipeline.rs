@@ -13,7 +13,9 @@ pub const GROUPS_MAX: usize = 1 << 20;
 const ROW_GROUPS_MAX: usize = 1 << 12;
 /// Rows that a SORTBY leaves if it does not say how many.
 pub const SORTED_DEFAULT: usize = 10;
-const STEPS_MAX: usize = 256;
+pub const STEPS_MAX: usize = 256;
+/// Rows between two looks at the clock.
+const CLOCK_EVERY: usize = 64;
 /// Bytes of all that a run holds: rows, groups and the values that steps make.
 const BYTES_MAX: usize = 1 << 30;
 /// Bytes of a group beside its values.
@@ -178,6 +180,16 @@ impl Pipeline {
             bytes_max: BYTES_MAX,
         }
     }
+}
+
+/// What comes out of a run.
+#[derive(Debug)]
+pub struct Finished {
+    pub rows: Vec<Row>,
+    /// How many groups the last GROUPBY has made, if there is one.
+    pub groups: Option<usize>,
+    /// It was told to stop: rows are missing.
+    pub stopped: bool,
 }
 
 /// A run of a pipeline.
@@ -362,12 +374,12 @@ impl Run<'_> {
 
     /// No more rows: what comes out. Rows have a value or none for each column.
     pub fn finish(self) -> Result<Vec<Row>, QueryError> {
-        self.finish_counted().map(|(rows, _)| rows)
+        self.finish_within(&mut || true).map(|finished| finished.rows)
     }
 
-    /// [`Run::finish`], with the number of groups that the last GROUPBY has made, if there is one.
-    pub fn finish_counted(mut self) -> Result<(Vec<Row>, Option<usize>), QueryError> {
-        let mut made = None;
+    /// [`Run::finish`] while `goes_on`, which is asked every few rows. When it says no, the steps behind get no more rows.
+    pub fn finish_within(mut self, goes_on: &mut dyn FnMut() -> bool) -> Result<Finished, QueryError> {
+        let (mut made, mut stopped) = (None, false);
         for at in 0..self.stages.len() {
             let rows: Vec<Row> = match (&self.pipeline.steps[at], &mut self.stages[at]) {
                 (Step::SortBy { offset, count, .. }, Stage::Sort { keys, rows }) => {
@@ -390,14 +402,18 @@ impl Run<'_> {
                 }
                 _ => continue,
             };
-            for row in rows {
+            for (nth, row) in rows.into_iter().enumerate() {
+                if nth % CLOCK_EVERY == CLOCK_EVERY - 1 && !goes_on() {
+                    stopped = true;
+                    break;
+                }
                 let size = row.memory();
                 self.push_at(at + 1, row, size)?;
             }
         }
         let width = self.pipeline.columns().len();
         self.rows.iter_mut().for_each(|row| row.values.resize(width, None));
-        Ok((self.rows, made))
+        Ok(Finished { rows: self.rows, groups: made, stopped })
     }
 }
 
@@ -631,6 +647,33 @@ mod tests {
         assert!(run.push(Row::new(vec![Some(list.clone()), text("x")])).is_ok());
         let big = Some(Value::text(vec![b'x'; 16 << 20]));
         assert!(run.push(Row::new(vec![Some(list), big])).is_err());
+    }
+
+    #[test]
+    fn what_follows_a_sort_or_groups_stops_when_it_is_told_to() {
+        let sort = Step::SortBy { keys: vec![by("n", false)], offset: 0, count: 1000 };
+        let group = Step::GroupBy { by: vec![b"n".to_vec()], reducers: vec![] };
+        for (first, groups) in [(sort, None), (group, Some(1000))] {
+            let mut pipeline = Pipeline::new(&[b"n".to_vec()]);
+            pipeline.add(first).unwrap();
+            pipeline.add(Step::Apply { expression: expression("@n + 1"), name: b"m".to_vec() }).unwrap();
+            let finished = |looks: usize| {
+                let mut run = pipeline.run(1);
+                for n in 0..1000 {
+                    run.push(Row::new(vec![number(f64::from(n))])).unwrap();
+                }
+                let mut left = looks;
+                let mut goes_on = || {
+                    left = left.saturating_sub(1);
+                    left > 0
+                };
+                run.finish_within(&mut goes_on).unwrap()
+            };
+            let short = finished(3);
+            assert_eq!((short.rows.len(), short.groups, short.stopped), (3 * 64 - 1, groups, true));
+            let whole = finished(1000);
+            assert_eq!((whole.rows.len(), whole.groups, whole.stopped), (1000, groups, false));
+        }
     }
 
     #[test]

@@ -238,11 +238,18 @@ impl<'w> Prepared<'w> {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let timed_out = late || !all;
+        let late = late || !all;
+        if late && self.world.settings.fail_on_timeout {
+            return Err(TIMED_OUT.into());
+        }
+        // What was gathered until time was over is answered, for which there is as much time again.
+        let deadline = if late { Deadline::after(host, self.request.timeout_ms) } else { deadline };
+        let finished = run.finish_within(&mut || !deadline.is_over(host)).map_err(error)?;
+        let timed_out = late || finished.stopped;
         if timed_out && self.world.settings.fail_on_timeout {
             return Err(TIMED_OUT.into());
         }
-        let (mut rows, groups) = run.finish_counted().map_err(error)?;
+        let (mut rows, groups) = (finished.rows, finished.groups);
         let seen = total;
         let total = groups.unwrap_or(seen);
         rows.truncate(self.world.max_aggregate_results());

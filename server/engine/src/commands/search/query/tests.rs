@@ -48,6 +48,21 @@ fn a_question_that_takes_too_long_is_answered_with_what_was_found_by_then_and_a_
 }
 
 #[test]
+fn what_follows_groups_has_a_time_limit_too() {
+    let (mut engine, client) = products(DOCS);
+    let question = "FT.AGGREGATE idx * GROUPBY 1 @n APPLY @n+1 AS m LIMIT 0 5000";
+    assert_eq!(engine.run(client, question).matches("extra_attributes").count(), DOCS);
+    engine.host.leap_us = 8_000;
+    // The reading takes most of the time, the rest is not enough for all groups.
+    let reply = engine.run(client, question);
+    assert!(reply.ends_with("warning\r\n*1\r\n+Timeout limit was reached\r\n"), "{reply}");
+    let rows = reply.matches("extra_attributes").count();
+    assert!((1..DOCS).contains(&rows), "{rows}");
+    engine.engine.shared.search.settings.fail_on_timeout = true;
+    assert_eq!(engine.run(client, question), "-Timeout limit was reached\r\n");
+}
+
+#[test]
 fn by_the_other_policy_a_question_that_takes_too_long_is_an_error() {
     let (mut engine, client) = products(DOCS);
     engine.engine.shared.search.settings.fail_on_timeout = true;
