@@ -134,10 +134,11 @@ impl Index {
         goes_on: &mut dyn FnMut() -> bool,
         visit: impl FnMut(Hit) -> std::ops::ControlFlow<()>,
     ) -> bool {
-        self.visit_from(0, query, scorer, goes_on, visit)
+        self.visit_from(0, query, scorer, goes_on, visit).is_none()
     }
 
-    /// [`Index::visit`] of the documents whose ids are not less than `first`.
+    /// [`Index::visit`] of the documents whose ids are not less than `first`. If the caller's clock made it stop: the id
+    /// to go on from.
     pub fn visit_from(
         &self,
         first: u32,
@@ -145,21 +146,23 @@ impl Index {
         scorer: Option<Scorer>,
         goes_on: &mut dyn FnMut() -> bool,
         mut visit: impl FnMut(Hit) -> std::ops::ControlFlow<()>,
-    ) -> bool {
+    ) -> Option<u32> {
         let cx = Context::new(self, goes_on);
         let mut reader = Builder::new(query, &cx).build(&query.root);
         let words_per_doc = self.words_per_doc();
         let mut doc = if first == 0 { reader.next(&cx) } else { reader.seek(first, &cx) };
+        let mut reached = first;
         loop {
             if doc == END {
-                return !cx.stopped();
+                return cx.stopped().then_some(reached);
             }
+            reached = doc + 1;
             let weight = self.docs.weight(doc);
             let score = scorer.map_or(0.0, |scorer| scorer.score(&reader, &weight, words_per_doc));
             let mut distances = Vec::new();
             reader.distances(&mut distances);
             if visit(Hit { doc, score, distances }).is_break() {
-                return true;
+                return None;
             }
             doc = reader.next(&cx);
         }

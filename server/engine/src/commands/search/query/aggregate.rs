@@ -206,7 +206,7 @@ impl<'w> Prepared<'w> {
         let (mut total, mut first_total) = (0, None);
         let (mut failure, mut next, mut late) = (None, None, false);
         let max = self.world.max_aggregate_results().min(wanted.unwrap_or(usize::MAX));
-        let all = entry.index.visit_from(first, &self.parsed.query, scorer, &mut goes_on, |hit| {
+        let reached = entry.index.visit_from(first, &self.parsed.query, scorer, &mut goes_on, |hit| {
             if total % CLOCK_EVERY == CLOCK_EVERY - 1 && deadline.is_over(host) {
                 late = true;
                 next = Some(hit.doc);
@@ -238,7 +238,8 @@ impl<'w> Prepared<'w> {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let late = late || !all;
+        let late = late || reached.is_some();
+        let next = next.or(reached);
         if late && self.world.settings.fail_on_timeout {
             return Err(TIMED_OUT.into());
         }

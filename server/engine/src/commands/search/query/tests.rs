@@ -99,6 +99,25 @@ fn a_cursor_goes_on_behind_what_time_allowed() {
     assert_eq!(seen, DOCS);
 }
 
+/// Between two documents that are found the reader itself may run out of time.
+#[test]
+fn a_cursor_goes_on_where_the_time_ran_out_between_two_documents() {
+    let (mut engine, client) = products(1);
+    for n in 1..DOCS {
+        engine.run(client, &format!("HSET p:{n} t other n {n} plain {n}"));
+    }
+    engine.run(client, "HSET p:last t word n 7 plain 7");
+    let question = "FT.AGGREGATE idx -other LOAD 1 @n WITHCURSOR COUNT 1000";
+    engine.host.leap_us = 100_000;
+    let reply = engine.run(client, question);
+    assert_eq!(reply.matches("extra_attributes").count(), 1, "{reply}");
+    let id = reply.trim_end().rsplit(':').next().expect("the id is the last integer").to_owned();
+    assert_ne!(id, "0", "{reply}");
+    engine.host.leap_us = 0;
+    let reply = engine.run(client, &format!("FT.CURSOR READ idx {id}"));
+    assert!(reply.matches("extra_attributes").count() == 1 && reply.ends_with(":0\r\n"), "{reply}");
+}
+
 #[test]
 fn an_index_has_so_many_cursors_and_those_that_nobody_reads_make_room() {
     let (mut engine, client) = products(3);
