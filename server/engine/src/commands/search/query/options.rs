@@ -16,6 +16,9 @@ const GROUP_BY_MAX: usize = 127;
 /// Properties of a SORTBY. The same limit as RediSearch has.
 const SORT_KEYS_MAX: usize = 8;
 
+/// Fields of RETURN, of a LOAD, of HIGHLIGHT and SUMMARIZE together, and reducers of a GROUPBY: lists that are searched.
+const FIELDS_MAX: usize = 1024;
+
 /// Limits that the configuration sets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -102,6 +105,8 @@ pub(super) struct Marks<'a> {
     pub asked: bool,
     pub all: Mark,
     pub fields: Vec<(&'a [u8], Mark)>,
+    /// How many names were given, with those that were given again.
+    named: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -300,8 +305,7 @@ impl<'a> Request<'a> {
                 break;
             }
         }
-        self.marks.set(fields, |mark| mark.summarize = Some(summary.clone()));
-        Ok(())
+        self.marks.set(fields, |mark| mark.summarize = Some(summary.clone()))
     }
 
     fn highlight(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Bad> {
@@ -310,8 +314,7 @@ impl<'a> Request<'a> {
         while cursor.take_if("TAGS") {
             tags = Tags { open: cursor.bytes()?.to_vec(), close: cursor.bytes()?.to_vec() };
         }
-        self.marks.set(fields, |mark| mark.highlight = Some(tags.clone()));
-        Ok(())
+        self.marks.set(fields, |mark| mark.highlight = Some(tags.clone()))
     }
 
     fn filter_word(&mut self, cursor: &mut Cursor<'a>, seen: &mut Seen<'a>) -> Known {
@@ -571,6 +574,9 @@ impl<'a> Request<'a> {
         }
         let mut reducers = Vec::new();
         while cursor.take_if("REDUCE") {
+            if reducers.len() == FIELDS_MAX {
+                return Err(Bad::Bounds.of("REDUCE"));
+            }
             let function = cursor.bytes().map_err(|bad| bad.of("REDUCE"))?;
             let args = cursor
                 .counted()
@@ -597,9 +603,16 @@ struct Seen<'a> {
 const TANH_FACTOR_MAX: usize = 10_000;
 
 impl<'a> Marks<'a> {
-    fn set(&mut self, fields: Option<&'a [&'a [u8]]>, set: impl Fn(&mut Mark)) {
+    fn set(&mut self, fields: Option<&'a [&'a [u8]]>, set: impl Fn(&mut Mark)) -> Result<(), Bad> {
         self.asked = true;
-        let Some(fields) = fields.filter(|fields| !fields.is_empty()) else { return set(&mut self.all) };
+        let Some(fields) = fields.filter(|fields| !fields.is_empty()) else {
+            set(&mut self.all);
+            return Ok(());
+        };
+        self.named += fields.len();
+        if self.named > FIELDS_MAX {
+            return Err(Bad::Bounds);
+        }
         for &name in fields {
             let at = self.fields.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
                 self.fields.push((name, Mark::default()));
@@ -607,6 +620,7 @@ impl<'a> Marks<'a> {
             });
             set(&mut self.fields[at].1);
         }
+        Ok(())
     }
 
     /// What is to be done with a field.
@@ -630,8 +644,13 @@ fn marked_fields<'a>(cursor: &mut Cursor<'a>) -> Result<Option<&'a [&'a [u8]]>, 
 /// `path [AS name]` again and again. Of two with the same name the first counts.
 pub(super) fn named<'a>(words: &'a [&'a [u8]], command: &str) -> CommandResult<Vec<Named<'a>>> {
     let mut cursor = Cursor::new(words);
-    let mut fields: Vec<Named<'_>> = Vec::with_capacity(words.len());
+    let mut fields: Vec<Named<'_>> = Vec::with_capacity(words.len().min(FIELDS_MAX));
+    let mut given = 0;
     while let Ok(path) = cursor.bytes() {
+        given += 1;
+        if given > FIELDS_MAX {
+            return Err(Bad::Bounds.of(command));
+        }
         let path = if command == "LOAD" { path.strip_prefix(b"@").unwrap_or(path) } else { path };
         let mut name = path;
         if cursor.take_if("AS") {

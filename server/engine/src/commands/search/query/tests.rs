@@ -119,6 +119,27 @@ fn a_cursor_goes_on_where_the_time_ran_out_between_two_documents() {
 }
 
 #[test]
+fn lists_of_fields_have_a_limit() {
+    let (mut engine, client) = products(1);
+    let names = |count: usize| (0..count).map(|n| format!(" f{n}")).collect::<String>();
+    let bounds = "Value is outside acceptable bounds";
+    for (question, name) in [("FT.SEARCH idx * RETURN", "RETURN"), ("FT.AGGREGATE idx * LOAD", "LOAD")] {
+        let refused = engine.run(client, &format!("{question} 1025{}", names(1025)));
+        assert_eq!(refused, format!("-Bad arguments for {name}: {bounds}\r\n"));
+        assert!(!engine.run(client, &format!("{question} 1024{}", names(1024))).starts_with('-'));
+    }
+    for mark in ["HIGHLIGHT", "SUMMARIZE"] {
+        let refused = engine.run(client, &format!("FT.SEARCH idx * {mark} FIELDS 1025{}", names(1025)));
+        assert_eq!(refused, format!("-Bad arguments for {mark}\r\n"));
+    }
+    let reducers = |count: usize| (0..count).map(|n| format!(" REDUCE COUNT 0 AS r{n}")).collect::<String>();
+    let question = "FT.AGGREGATE idx * GROUPBY 0";
+    let refused = engine.run(client, &format!("{question}{}", reducers(1025)));
+    assert_eq!(refused, format!("-Bad arguments for REDUCE: {bounds}\r\n"));
+    assert!(!engine.run(client, &format!("{question}{}", reducers(1024))).starts_with('-'));
+}
+
+#[test]
 fn an_index_has_so_many_cursors_and_those_that_nobody_reads_make_room() {
     let (mut engine, client) = products(3);
     for _ in 0..CURSORS_OF_INDEX_MAX {
