@@ -66,7 +66,7 @@ fn query(index: &Index, data: &[u8]) {
     let by_id = found(Sort::Id);
     assert_eq!(found(Sort::Score), by_id);
     assert_eq!(found(Sort::Field { field: 2, descending: true }), by_id);
-    by_id.iter().for_each(|&doc| drop(index.matched_terms(&query, doc)));
+    by_id.iter().for_each(|&doc| drop(index.matched_terms(&query, doc, &mut || true)));
 }
 
 struct Row(Value);

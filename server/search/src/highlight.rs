@@ -75,9 +75,15 @@ impl Piece {
 }
 
 impl Matches {
-    /// What a document has of a query. `language` is the document's, if it has its own.
-    pub fn of(index: &Index, query: &Query, doc: u32, language: Option<Language>) -> Self {
-        let terms = index.matched_terms(query, doc).into_iter();
+    /// What a document has of a query; nothing once `goes_on` says no. `language` is the document's, if it has its own.
+    pub fn of(
+        index: &Index,
+        query: &Query,
+        doc: u32,
+        language: Option<Language>,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Self {
+        let terms = index.matched_terms(query, doc, goes_on).into_iter();
         let terms = terms.map(|term| {
             let rarity = rarity(index, &term);
             (term, rarity)
@@ -253,7 +259,7 @@ mod tests {
         let doc = index.upsert(b"k", &Document::new(vec![FieldValue::Texts(vec![TEXT.as_bytes()])])).unwrap();
         let options = ParseOptions { dialect: 2, ..ParseOptions::default() };
         let query = Query::parse(query.as_bytes(), &index, &options).unwrap();
-        let matches = Matches::of(&index, &query, doc, None);
+        let matches = Matches::of(&index, &query, doc, None, &mut || true);
         (index, matches)
     }
 

@@ -168,10 +168,13 @@ impl Index {
         }
     }
 
-    /// The terms of a query that a document has, stems as `+stem`: what HIGHLIGHT marks.
-    pub fn matched_terms(&self, query: &Query, doc: u32) -> Vec<Vec<u8>> {
-        let mut goes_on = || true;
-        let cx = Context::new(self, &mut goes_on);
+    /// The terms of a query that a document has, stems as `+stem`: what HIGHLIGHT marks. `goes_on` is asked at once and
+    /// then now and then, for to put the readers together may cost as much as the search; when it says no, there are none.
+    pub fn matched_terms(&self, query: &Query, doc: u32, goes_on: &mut dyn FnMut() -> bool) -> Vec<Vec<u8>> {
+        let cx = Context::new(self, goes_on);
+        if !cx.ask() {
+            return Vec::new();
+        }
         // Of a search for the nearest only its filter has words.
         let words = match &query.root.kind {
             Kind::Vector(vector) => match &vector.search {
@@ -278,6 +281,19 @@ impl<'a> Best<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::{Document, FieldValue};
+    use crate::query::ParseOptions;
+    use crate::schema::{Field, FieldKind, Schema};
+
+    #[test]
+    fn terms_are_looked_for_only_while_there_is_time() {
+        let mut index = Index::new(Schema::default().with(Field::new("t", FieldKind::TEXT)), 1);
+        let document = Document::new(vec![FieldValue::Texts(vec![b"word"])]);
+        let doc = index.upsert(b"k", &document).unwrap();
+        let query = Query::parse(b"wor*", &index, &ParseOptions::default()).unwrap();
+        assert_eq!(index.matched_terms(&query, doc, &mut || true), [b"word"]);
+        assert!(index.matched_terms(&query, doc, &mut || false).is_empty());
+    }
 
     #[test]
     fn scores_that_are_no_numbers_have_a_place() {

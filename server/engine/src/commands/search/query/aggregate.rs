@@ -286,7 +286,8 @@ impl<'w> Prepared<'w> {
         };
         let mut row = Row::new(self.columns.iter().map(value).collect());
         if self.with_terms {
-            row.terms = index.matched_terms(&self.parsed.query, hit.doc);
+            let mut goes_on = || !self.deadline.is_over(self.world.host);
+            row.terms = index.matched_terms(&self.parsed.query, hit.doc, &mut goes_on);
         }
         row
     }

@@ -500,7 +500,9 @@ impl<'w> Answer<'w> {
             return found.reply(reply, self.show);
         }
         let index = &self.world.entry.index;
-        let matches = matches.get_or_insert_with(|| Matches::of(index, &self.parsed.query, hit.doc, None));
+        let mut goes_on = || !self.deadline.is_over(self.world.host);
+        let matches = matches
+            .get_or_insert_with(|| Matches::of(index, &self.parsed.query, hit.doc, None, &mut goes_on));
         let marked = found.with_text(|text| match (&mark.summarize, &mark.highlight) {
             (Some(summary), tags) => matches.summarize(index, text, summary, tags.as_ref()),
             (None, Some(tags)) => matches.highlight(index, text, tags),
