@@ -232,11 +232,16 @@ impl<'a> Reader<'a> {
                 let mut target = target;
                 loop {
                     let found = alive.seek(target);
-                    if found == END || child.seek(found, cx) != found || cx.stopped() {
-                        return found;
+                    if found == END {
+                        return END;
                     }
+                    let has_it = child.seek(found, cx) == found;
+                    // One that has been told to stop says nothing about the document.
                     if !cx.step() {
                         return END;
+                    }
+                    if !has_it {
+                        return found;
                     }
                     target = found + 1;
                 }
