@@ -28,6 +28,6 @@ mod value;
 pub use evaluate::Properties;
 pub use expression::Expression;
 pub use functions::Function;
-pub use pipeline::{Finished, GROUPS_MAX, Pipeline, Row, Run, SORTED_DEFAULT, STEPS_MAX, SortKey, Step};
+pub use pipeline::{Finished, GROUPS_MAX, Pipeline, Row, Run, SORTED_DEFAULT, SortKey, Step};
 pub use reducers::Reducer;
 pub use value::{Incomparable, Value, general, number_text};

@@ -13,7 +13,7 @@ pub const GROUPS_MAX: usize = 1 << 20;
 const ROW_GROUPS_MAX: usize = 1 << 12;
 /// Rows that a SORTBY leaves if it does not say how many.
 pub const SORTED_DEFAULT: usize = 10;
-pub const STEPS_MAX: usize = 256;
+const STEPS_MAX: usize = 256;
 /// Rows between two looks at the clock.
 const CLOCK_EVERY: usize = 64;
 /// Bytes of all that a run holds: rows, groups and the values that steps make.
