@@ -205,7 +205,7 @@ impl Executor {
         match &mut self.follower.stage {
             Stage::Resting(Some(at)) if *at <= Instant::now() && self.shutdown.is_none() => {
                 if self.follower.loading.strong_count() > 0 {
-                    // What an attempt that was given up has loaded is still being dropped: not a second one beside it.
+                    // The thread of an attempt that was given up is still at work: not a second copy of the data beside its.
                     *at = Instant::now() + RETRY;
                     return;
                 }
