@@ -187,6 +187,7 @@ mod tests {
 
     /// A server that knows these requests and their answers, each to be given once and in this order, over any number
     /// of connections; an empty answer closes the connection.
+    #[expect(clippy::disallowed_methods, reason = "no executor has started it")]
     fn server(script: &'static [(&'static str, &'static str)]) -> (Address, thread::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

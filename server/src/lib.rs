@@ -6,10 +6,12 @@
 //! - [`cluster`]: the node as part of a cluster.
 //! - [`recovery`], [`snapshots`]: from disk to a state, and back.
 //! - [`host`], [`process`], [`memory`], [`pace`]: what the engine asks of the outside.
+//! - [`affinity`]: on which CPU the executor runs.
 //! - [`config_file`], [`flags`]: redis.conf files and the command line.
 //! - [`admin`]: what `cairn-admin` asks a running server.
 
 pub mod admin;
+pub mod affinity;
 pub mod cluster;
 pub mod config_file;
 pub mod executor;

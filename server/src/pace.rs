@@ -67,6 +67,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "no executor has started it")]
     fn setting_it_to_nothing_ends_a_wait() {
         let pace = Arc::new(Pace::new(i32::MAX));
         let waiting = std::thread::spawn({

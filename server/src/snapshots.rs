@@ -14,6 +14,7 @@ use cairn_engine::keyspace::Snapshot;
 use cairn_engine::rdb;
 use cairn_storage::snapshot::SnapshotDir;
 
+use crate::affinity;
 use crate::executor::wake::Ready;
 use crate::journal::AuxFields;
 use crate::pace::Pace;
@@ -160,7 +161,7 @@ impl Snapshots {
         let pace = Arc::clone(&self.pace);
         let (seq, dirty) = (snapshot.seq, snapshot.dirty);
         tracing::info!(seq, file, "writing a snapshot");
-        let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+        let thread = affinity::spawn("snapshot", move || {
             let tell = |step| {
                 // The executor may be gone; then nobody wants to know.
                 let _ = to_executor.send(step);

@@ -17,6 +17,7 @@ use cairn_storage::writer::{LogWriter, Notify, SyncPolicy};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::affinity;
 use crate::cluster::boot;
 use crate::executor::tls;
 use crate::executor::wake::Ready;
@@ -35,6 +36,7 @@ pub fn serve(
 ) -> Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_start(affinity::spread)
         .build()
         .context("cannot start the event loop")?;
     let _guard = runtime.enter();
@@ -101,10 +103,7 @@ pub fn prepare(
         Snapshots::new(snapshot_dir, config.dbfilename.clone(), Arc::clone(&ready), now_ms() / 1000);
     snapshots.pace.set(config.rdb_key_save_delay);
     let (trash, bin) = std::sync::mpsc::channel();
-    std::thread::Builder::new()
-        .name("drop".to_owned())
-        .spawn(move || bin.into_iter().for_each(drop))
-        .context("cannot start a thread")?;
+    affinity::spawn("drop", move || bin.into_iter().for_each(drop)).context("cannot start a thread")?;
     let snapshot_file = config.dbfilename.clone();
     let services = Services { disk, dir, snapshot_file, _lock: lock, trash, set_log_level, writer, peer_tls };
     let stop = watch_signals(Arc::clone(&ready))?;
@@ -338,9 +337,7 @@ fn watch_signals(ready: Arc<Ready>) -> Result<StopFlag> {
             }
         });
     }
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))
+    affinity::spawn("signals", move || runtime.block_on(std::future::pending::<()>()))
         .context("cannot start a thread")?;
     Ok(stop)
 }

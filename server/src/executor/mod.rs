@@ -54,6 +54,7 @@ use cairn_replication::types::Peer;
 use cairn_storage::writer::LogWriter;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::affinity::Affinity;
 use crate::host::{ServerHost, Shared};
 use crate::journal::Journal;
 use crate::process::OomScore;
@@ -173,6 +174,7 @@ pub struct Executor {
     feeds: Feeds,
     follower: Follower,
     oom_score: OomScore,
+    affinity: Affinity,
     /// A connection could not be accepted, for want of file descriptors or of time: the next cron looks again.
     accept_later: bool,
 }
@@ -278,6 +280,7 @@ impl Executor {
             feeds: Feeds::default(),
             follower,
             oom_score: OomScore::default(),
+            affinity: Affinity::default(),
             accept_later: false,
         }
     }
@@ -307,6 +310,9 @@ impl Executor {
                 cx.waker().wake_by_ref();
             }
             self.arm(&mut timer, cx);
+            // In a cluster it is Raft's thread that wakes, and goes on.
+            let log_wakes = self.cluster.is_none() && !self.held.is_empty();
+            self.affinity.before_sleep(log_wakes, self.engine.shared.turn_us);
             Poll::Pending
         }))
         .await

@@ -14,6 +14,7 @@ use cairn_engine::keyspace::Snapshot;
 use cairn_engine::rdb;
 use cairn_storage::TEMPORARY_SUFFIX;
 
+use crate::affinity;
 use crate::executor::wake::Ready;
 
 /// Bytes of one part.
@@ -64,9 +65,9 @@ pub fn start(snapshot: Snapshot, form: Form, dir: &Path, ready: Arc<Ready>) -> R
         let outcome = send(snapshot, &form, &dir, &mut sink);
         sink.put(outcome.map_or_else(|error| Part::Failed(error.to_string()), |()| Part::End));
     };
-    let thread = std::thread::Builder::new().name("feed".to_owned()).spawn(run);
+    let thread = affinity::spawn("feed", run);
     thread
-        .map(|_| Parts { parts: taken, _wanted: wanted })
+        .map(|()| Parts { parts: taken, _wanted: wanted })
         .map_err(|error| format!("cannot start a thread: {error}"))
 }
 

@@ -26,6 +26,7 @@ use cairn_engine::rdb::{self, Aux, LoadOptions};
 use cairn_storage::snapshot::{SnapshotDir, SnapshotWriter};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::affinity;
 use crate::journal::AuxFields;
 use crate::pace::Pace;
 
@@ -100,8 +101,8 @@ pub fn start(plan: Plan, waker: Waker) -> Result<Loading, String> {
         drop(plan.at_work);
         waker.wake();
     };
-    let thread = std::thread::Builder::new().name("follow".to_owned()).spawn(run);
-    thread.map(|_| Loading { parts, loaded }).map_err(|error| format!("cannot start a thread: {error}"))
+    let thread = affinity::spawn("follow", run);
+    thread.map(|()| Loading { parts, loaded }).map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Keeps what is received, until there is no more.
