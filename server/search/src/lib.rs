@@ -40,6 +40,7 @@ pub mod eval;
 pub mod fuzzing;
 pub mod highlight;
 pub mod index;
+mod pieces;
 pub mod query;
 pub mod schema;
 pub mod spellcheck;

@@ -11,6 +11,7 @@ mod varint;
 
 pub use docs::SortValue;
 
+use crate::pieces::Pieces;
 use crate::schema::{Field, FieldKind, Schema};
 use crate::synonyms::Synonyms;
 use crate::text::{self, Language, Words};
@@ -495,9 +496,9 @@ impl Index {
 }
 
 /// How much all of these come to, if more than a few thousand by every so-manieth.
-pub(crate) fn sampled<T>(all: &[T], of: impl Fn(&T) -> usize) -> usize {
+pub(crate) fn sampled<T>(all: &Pieces<T>, of: impl Fn(&T) -> usize) -> usize {
     let step = all.len().div_ceil(SAMPLES_MAX).max(1);
-    let taken: usize = all.iter().step_by(step).map(of).sum();
+    let taken: usize = (0..all.len()).step_by(step).map(|at| of(&all[at])).sum();
     let samples = all.len().div_ceil(step);
     if samples == 0 { 0 } else { (taken as u128 * all.len() as u128 / samples as u128) as usize }
 }

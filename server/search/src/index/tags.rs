@@ -2,6 +2,7 @@
 
 use super::pattern::Pattern;
 use super::sampled;
+use crate::pieces::Pieces;
 use crate::text;
 use roaring::RoaringBitmap;
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ const TAG_LEN_MAX: usize = 0x1000;
 #[derive(Debug, Default)]
 pub struct Tags {
     ids: BTreeMap<Arc<[u8]>, TagId>,
-    slots: Vec<Slot>,
-    free: Vec<TagId>,
+    slots: Pieces<Slot>,
+    free: Pieces<TagId>,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +82,7 @@ impl Tags {
     pub fn memory(&self) -> usize {
         let docs = sampled(&self.slots, |slot| slot.docs.serialized_size() + 32);
         let names = sampled(&self.slots, |slot| slot.name.len() + 16);
-        docs + names + self.ids.len() * 30 + self.slots.capacity() * size_of::<Slot>()
+        docs + names + self.ids.len() * 30 + self.slots.memory() + self.free.memory()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::pattern::Pattern;
 use super::postings::{Cleaning, Entry, Postings};
 use super::sampled;
+use crate::pieces::Pieces;
 use crate::synonyms::SYNONYM_PREFIX;
 use crate::text::STEM_PREFIX;
 use roaring::RoaringBitmap;
@@ -19,8 +20,8 @@ const DEAD_SLACK: u32 = 64;
 #[derive(Debug, Default)]
 pub struct Terms {
     ids: BTreeMap<Arc<[u8]>, TermId>,
-    slots: Vec<Slot>,
-    free: Vec<TermId>,
+    slots: Pieces<Slot>,
+    free: Pieces<TermId>,
     /// Lists with many dead entries, the first of them in work.
     unclean: VecDeque<(TermId, u32)>,
     cleaning: Cleaning,
@@ -142,7 +143,7 @@ impl Terms {
         // A map's node holds its entries two thirds full; each name has its counts beside it.
         let names = sampled(&self.slots, |slot| slot.name.len() + 16);
         let map = self.ids.len() * (size_of::<Arc<[u8]>>() + size_of::<TermId>()) * 3 / 2;
-        (lists, names + map + self.slots.capacity() * size_of::<Slot>())
+        (lists, names + map + self.slots.memory() + self.free.memory())
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BinaryHeap;
 use roaring::RoaringBitmap;
 
 use super::store::Rows;
+use crate::pieces::Pieces;
 
 /// Layers above the lowest, at most. Each has a sixteenth of the nodes below with the default M.
 pub const LEVEL_MAX: usize = 15;
@@ -48,24 +49,32 @@ impl Ord for Near {
 /// Slots met in a search. A search leaves its marks behind: the next one has another number.
 #[derive(Debug, Default)]
 pub struct Visited {
-    marks: Vec<u32>,
+    marks: Pieces<u32>,
     search: u32,
 }
 
 impl Visited {
-    fn begin(&mut self, slots: usize) {
-        if self.marks.len() < slots {
-            self.marks.resize(slots.next_power_of_two(), 0);
-        }
+    pub fn begin(&mut self, slots: usize) {
         self.search = self.search.wrapping_add(1);
         if self.search == 0 {
-            self.marks.fill(0);
-            self.search = 1;
+            // Numbers come again: old marks would be taken for new ones.
+            *self = Self { search: 1, ..Self::default() };
         }
+        self.marks.grow(slots, 0);
     }
 
     fn first_time(&mut self, slot: u32) -> bool {
         std::mem::replace(&mut self.marks[slot as usize], self.search) != self.search
+    }
+
+    pub fn memory(&self) -> usize {
+        self.marks.memory()
+    }
+
+    /// Where the first mark is.
+    #[cfg(test)]
+    pub fn place(&self) -> usize {
+        (&raw const self.marks[0]).addr()
     }
 }
 

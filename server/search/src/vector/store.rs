@@ -54,11 +54,11 @@ impl<T: Clone + Default> Rows<T> {
             self.chunks.push(grown);
             return;
         }
-        if self.chunks.len() == 1 {
+        let len = self.width << self.shift;
+        if self.chunks.first().is_some_and(|first| first.len() < len) {
             self.grow(0, (1 << self.shift) - 1);
         }
         while self.chunks.len() <= chunk {
-            let len = self.width << self.shift;
             self.chunks.push(std::iter::repeat_n(T::default(), len).collect());
         }
     }
@@ -220,6 +220,11 @@ mod tests {
             rows.get_mut(599)[0] = 5;
             assert_eq!(rows.get(599)[0], 5);
         }
+        let mut rows = Rows::<u64>::new(3);
+        (0..256).for_each(|slot| rows.get_mut(slot)[0] = 1);
+        let place = rows.get(0).as_ptr();
+        (256..10_000).for_each(|slot| rows.get_mut(slot)[0] = 1);
+        assert_eq!(rows.get(0).as_ptr(), place, "a full chunk never moves");
         let mut few = Rows::<f32>::new(300);
         few.get_mut(0);
         assert!(few.memory() < 2000, "one row takes no more than it needs");
