@@ -87,6 +87,8 @@ pub struct Graph {
     ground: Option<Rows<u32>>,
     /// The layers that are not in `ground`, of those slots that are in them.
     lists: Rows<Lists>,
+    /// Links in `lists`.
+    listed: usize,
     /// Slots by their highest layer: the last of the last is where searches begin.
     tops: Vec<RoaringBitmap>,
     /// Slots that have a place, those not in use included.
@@ -124,6 +126,7 @@ impl Graph {
             ef_construction: ef_construction.max(m).max(2),
             ground: (m <= FLAT_M_MAX).then(|| Rows::new(2 * m.max(2) + 1)),
             lists: Rows::new(1),
+            listed: 0,
             tops: vec![RoaringBitmap::new(); LEVEL_MAX + 1],
             slots: 0,
             len: 0,
@@ -202,7 +205,10 @@ impl Graph {
                 row[0] += 1;
                 row[row[0] as usize] = to;
             }
-            _ => self.list_mut(from, level).push(to),
+            _ => {
+                self.list_mut(from, level).push(to);
+                self.listed += 1;
+            }
         }
     }
 
@@ -219,6 +225,7 @@ impl Graph {
                 let links = self.list_mut(from, level);
                 let at = links.iter().position(|&slot| slot == to).expect("links are mutual");
                 links.swap_remove(at);
+                self.listed -= 1;
             }
         }
     }
@@ -288,7 +295,8 @@ impl Graph {
         if let Some(ground) = &mut self.ground {
             ground.get_mut(slot)[0] = 0;
         }
-        self.lists.get_mut(slot)[0] = Box::default();
+        let lists = std::mem::take(&mut self.lists.get_mut(slot)[0]);
+        self.listed -= lists.iter().map(Vec::len).sum::<usize>();
     }
 
     /// Gives the last slot the number of one that was removed before: there are no gaps then.
@@ -332,7 +340,10 @@ impl Graph {
                     row[0] = links.len() as u32;
                     row[1..=links.len()].copy_from_slice(links);
                 }
-                _ => self.list_mut(slot, level).clone_from(links),
+                _ => {
+                    self.list_mut(slot, level).clone_from(links);
+                    self.listed += links.len();
+                }
             }
         }
     }
@@ -603,13 +614,17 @@ impl Graph {
         found
     }
 
+    /// Bytes on the heap: an estimate, for a look at every list would take long.
     pub fn memory(&self) -> usize {
         let ground = self.ground.as_ref().map_or(0, Rows::memory);
-        let above = self.tops[1..].iter().flatten().flat_map(|slot| self.lists.get(slot)[0].iter());
-        let above: usize = above.map(|links| links.capacity() * 4 + 24).sum();
-        // Without ground all have lists: what they hold is about what those above have.
+        let levels_below = usize::from(self.ground.is_some());
+        let lists_of =
+            |(level, slots): (usize, &RoaringBitmap)| (level + 1 - levels_below) * slots.len() as usize;
+        let lists: usize = self.tops.iter().enumerate().map(lists_of).sum();
+        // A list that grows by the link has a quarter of its room to spare.
+        let lists = lists * size_of::<Vec<u32>>() + self.listed * size_of::<u32>() * 4 / 3;
         let tops: usize = self.tops.iter().map(RoaringBitmap::serialized_size).sum();
-        ground + above + self.lists.memory() + tops
+        ground + lists + self.lists.memory() + tops
     }
 }
 
@@ -630,6 +645,8 @@ mod tests {
 
     fn check(graph: &Graph, alive: &BTreeSet<u32>) {
         assert_eq!(graph.len(), alive.len());
+        let lists = alive.iter().flat_map(|&slot| graph.lists.get(slot)[0].iter());
+        assert_eq!(graph.listed, lists.map(Vec::len).sum::<usize>());
         for &slot in alive {
             for (level, links) in graph.layers(slot).enumerate() {
                 assert!(links.len() <= graph.links_max(level));
@@ -730,6 +747,33 @@ mod tests {
         assert!(!sound(&[&[&[0]]]), "to itself");
         assert!(!sound(&[&[&[2]], &[&[0]]]), "to nobody");
         assert!(!sound(&[&[&[1], &[1]], &[&[0]]]), "to one that is not in the layer");
+    }
+
+    #[test]
+    fn memory_is_about_what_is_allocated_whether_the_lowest_layer_has_lists_or_not() {
+        let points = Points((0..1000).map(|n| ((n * 37 % 997) as f32, (n * 53 % 887) as f32)).collect());
+        for m in [4, 16, FLAT_M_MAX + 1] {
+            let mut graph = Graph::new(m, 50, 1);
+            let mut visited = Visited::default();
+            (0..1000).for_each(|slot| graph.insert(slot, &points, &mut visited));
+            (0..500).for_each(|slot| graph.remove(slot, &points));
+            let lists = (500..1000).flat_map(|slot| graph.lists.get(slot)[0].iter());
+            let lists: usize = lists.map(|links| links.capacity() * 4 + size_of::<Vec<u32>>()).sum();
+            let exact = lists + graph.lists.memory() + graph.ground.as_ref().map_or(0, Rows::memory);
+            assert!(graph.memory().abs_diff(exact) < exact / 4, "{m}: {} for {exact}", graph.memory());
+        }
+    }
+
+    #[test]
+    fn marks_of_old_searches_are_forgotten_before_their_numbers_come_again() {
+        let mut visited = Visited { search: u32::MAX - 1, ..Visited::default() };
+        visited.begin(3);
+        assert!(visited.first_time(1) && !visited.first_time(1));
+        for slots in [3, 100_000] {
+            visited.begin(slots);
+            assert!(visited.first_time(0) && visited.first_time(1) && visited.first_time(slots as u32 - 1));
+        }
+        assert_eq!(visited.search, 2);
     }
 
     #[test]
