@@ -51,6 +51,8 @@ pub struct Field {
     pub index_missing: bool,
     /// The empty text is found by `""`.
     pub index_empty: bool,
+    /// Its path may lead to several values, whose order is not defined: queries for words near each other are refused.
+    pub unordered: bool,
 }
 
 impl Field {
@@ -65,6 +67,7 @@ impl Field {
             noindex: false,
             index_missing: false,
             index_empty: false,
+            unordered: false,
         }
     }
 
@@ -216,6 +219,11 @@ impl Schema {
 
     pub fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// The order of the field's values is not defined: see [`Field::unordered`].
+    pub fn set_unordered(&mut self, field: usize) {
+        self.fields[field].unordered = true;
     }
 
     /// The place of a field among `fields`. Names are case-sensitive.

@@ -212,8 +212,17 @@ impl Definition {
         }
         if self.source == Source::Json {
             let mut paths = Vec::new();
-            for field in &schema.fields()[before..] {
-                paths.push(self.path_of(field)?);
+            for at in before..schema.fields().len() {
+                let field = &schema.fields()[at];
+                let path = self.path_of(field)?;
+                let is_searched = matches!(field.kind, FieldKind::Text { .. }) && !field.noindex;
+                let is_static = path.as_ref().is_some_and(Path::is_static);
+                // RediSearch looks at paths only from the first field on that has a name of its own.
+                let is_named = schema.fields()[..=at].iter().any(|field| field.name != field.path);
+                if is_searched && !is_static && is_named && !self.no_offsets {
+                    schema.set_unordered(at);
+                }
+                paths.push(path);
             }
             self.paths.append(&mut paths);
         }

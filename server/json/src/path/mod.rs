@@ -83,6 +83,11 @@ impl Path {
         self.segments.is_empty()
     }
 
+    /// Does each step name a single field or element? Then there is one result at most.
+    pub fn is_static(&self) -> bool {
+        is_singular(&self.segments)
+    }
+
     /// The last step, if each one names a single field or element. `None` for the root.
     pub fn last_if_static(&self) -> Option<Last<'_>> {
         if !is_singular(&self.segments) {

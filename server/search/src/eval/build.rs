@@ -142,7 +142,7 @@ impl<'q, 'a> Builder<'q, 'a> {
             Some(Nearness { slop: 0, in_order: true })
         } else {
             let slop = node.slop.or(self.query.slop);
-            let in_order = node.in_order || self.query.in_order;
+            let in_order = node.in_order == Some(true) || self.query.in_order;
             (slop.is_some() || in_order).then(|| Nearness { slop: slop.unwrap_or(u32::MAX), in_order })
         };
         let mut readers = Vec::with_capacity(children.len());

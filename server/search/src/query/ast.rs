@@ -20,7 +20,8 @@ pub struct Node {
     pub weight: f64,
     /// Words that may stand between the words of a phrase; `None` if any.
     pub slop: Option<u32>,
-    pub in_order: bool,
+    /// Whether its words have to be in order; `None` if that is not said.
+    pub in_order: Option<bool>,
     /// Words are taken as they are, without stems and synonyms.
     pub verbatim: bool,
 }
@@ -146,7 +147,7 @@ pub enum VectorSearch {
 
 impl Node {
     pub fn new(kind: Kind) -> Self {
-        Self { kind, mask: FieldMask::MAX, weight: 1.0, slop: None, in_order: false, verbatim: false }
+        Self { kind, mask: FieldMask::MAX, weight: 1.0, slop: None, in_order: None, verbatim: false }
     }
 
     pub fn term(term: Vec<u8>) -> Self {

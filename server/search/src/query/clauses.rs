@@ -455,7 +455,7 @@ fn set_attribute(node: &mut Node, name: &[u8], value: &[u8]) -> Result<(), Query
             _ => return bad(),
         },
         b"inorder" => match parse_bool(value) {
-            Some(in_order) => node.in_order = in_order,
+            said @ Some(_) => node.in_order = said,
             None => return bad(),
         },
         b"weight" => match parse_number(text) {

@@ -143,7 +143,8 @@ fn write_vector(out: &mut String, node: &Node, index: &Index, depth: usize) {
 }
 
 fn write_attributes(out: &mut String, node: &Node) {
-    if node.weight == 1.0 && node.slop.is_none() && !node.in_order {
+    let in_order = node.in_order == Some(true);
+    if node.weight == 1.0 && node.slop.is_none() && !in_order {
         return;
     }
     out.push_str(" => {");
@@ -153,8 +154,8 @@ fn write_attributes(out: &mut String, node: &Node) {
     if let Some(slop) = node.slop {
         let _ = write!(out, " $slop: {slop};");
     }
-    if node.in_order || node.slop.is_some() {
-        let _ = write!(out, " $inorder: {};", node.in_order);
+    if in_order || node.slop.is_some() {
+        let _ = write!(out, " $inorder: {in_order};");
     }
     out.push_str(" }");
 }

@@ -102,6 +102,10 @@ impl Query {
         let keys = options.in_keys.iter().map(|keys| Kind::Keys(keys.clone()));
         let filters = options.filters.iter().rev().map(|filter| filter.clone().into());
         filter_by(&mut root, keys.chain(filters).map(Node::new).collect());
+        let ordered = options.slop.is_some() || options.in_order;
+        if schema.fields().iter().any(|field| field.unordered) {
+            check_order(&root, schema, ordered)?;
+        }
         if !options.verbatim {
             let language = options.language.unwrap_or(schema.options.language);
             // A word may be in as many groups as a query has parts.
@@ -139,6 +143,24 @@ pub(crate) fn parse_only(text: &[u8], schema: &Schema, options: &ParseOptions) -
     let none = StopWords::custom([]);
     let stop_words = if options.no_stop_words { &none } else { &schema.options.stop_words };
     parser::parse(text, schema, stop_words, options)
+}
+
+/// Refuses what is about the order of words in a field where that is not defined. `ordered` if the query as a whole is about it;
+/// then so are all of its phrases, even those that are only conditions side by side: so it is in RediSearch.
+fn check_order(node: &Node, schema: &Schema, ordered: bool) -> Result<(), QueryError> {
+    let is_phrase = matches!(node.kind, Kind::Phrase { .. });
+    if is_phrase && (ordered || node.slop.is_some() || node.in_order.is_some()) {
+        let mut fields = schema.fields().iter().enumerate();
+        if let Some((_, field)) =
+            fields.find(|(at, field)| field.unordered && schema.mask_of(*at) & node.mask != 0)
+        {
+            return Err(QueryError::argument(format!(
+                "slop/inorder are not supported for field with undefined ordering `{}`",
+                shown(&field.name)
+            )));
+        }
+    }
+    node.children().iter().try_for_each(|child| check_order(child, schema, ordered))
 }
 
 /// Puts conditions in front of a query; of a search for the nearest vectors, in front of its filter.

@@ -140,6 +140,49 @@ fn tags_are_a_list_in_braces() {
 }
 
 #[test]
+fn the_order_of_words_is_not_asked_for_where_there_is_none() {
+    let mut schema = Schema::default()
+        .with(Field::new("title", FieldKind::TEXT))
+        .with(Field::new("names", FieldKind::TEXT))
+        .with(Field::new("tag", FieldKind::TAG))
+        .with(Field::new("num", FieldKind::Numeric));
+    schema.set_unordered(1);
+    let index = Index::new(schema, 1);
+    let near = ParseOptions { dialect: 2, slop: Some(0), ..ParseOptions::default() };
+    let in_order = ParseOptions { slop: None, in_order: true, ..near.clone() };
+    let neither = ParseOptions { slop: None, ..near.clone() };
+    let filter = Filter::Numeric { field: 3, min: 0.0, max: 1.0, min_inclusive: true, max_inclusive: true };
+    let filtered = ParseOptions { filters: vec![filter], ..near.clone() };
+    let refused = [
+        (&near, "@names:(a1 b1)"),
+        (&in_order, "a1 b1"),
+        (&near, "@title|names:\"a1 b1\""),
+        (&near, "@title:a1 | (@title:b1 (@names:(c1 d1)))"),
+        (&near, "-(a1 b1)"),
+        (&near, "@tag:{new york}"),
+        (&filtered, "@names:a1"),
+        (&neither, "@names:(a1 b1)=>{$slop: 0}"),
+        (&neither, "@names:(a1 b1)=>{$inorder: false}"),
+    ];
+    for (options, query) in refused {
+        let error = Query::parse(query.as_bytes(), &index, options).expect_err(query).to_string();
+        assert_eq!(error, "slop/inorder are not supported for field with undefined ordering `names`");
+    }
+    let taken = [
+        (&neither, "@names:(a1 b1)"),
+        (&neither, "@names:\"a1 b1\""),
+        (&neither, "@names:(a1 b1)=>{$slop: -1; $weight: 2}"),
+        (&neither, "@title:(a1 b1)=>{$slop: 1; $inorder: true} @names:c1"),
+        (&near, "@title:(a1 b1)"),
+        (&in_order, "@names:a1"),
+        (&in_order, "@names:(a1|b1)"),
+    ];
+    for (options, query) in taken {
+        Query::parse(query.as_bytes(), &index, options).expect(query);
+    }
+}
+
+#[test]
 fn attributes_are_of_the_part_before_them() {
     assert_eq!(
         explained("(a1 b1)=>{$slop: 2; $inorder: true; $weight: 0.5}"),
