@@ -29,10 +29,11 @@ pub(super) struct Pass {
 }
 
 impl Search {
-    /// Puts older keys into the indexes that lack them, for about `budget_us`: one document more at the most. True if there is
-    /// more to do.
+    /// Puts older keys into the indexes that lack them, for about `budget_us`: one step at least, and no document for which there
+    /// is no time left if it takes as long as those before. True if there is more to do.
     pub fn build(&mut self, keys: &Keyspace, host: &dyn Host, budget_us: u64) -> bool {
         let started_us = host.monotonic_us();
+        let (mut step_us, mut longest_us) = (started_us, 0);
         loop {
             if !self.pass.under_way && !self.begin_pass() {
                 return false;
@@ -54,7 +55,9 @@ impl Search {
             } else {
                 self.walk(keys);
             }
-            if host.monotonic_us().saturating_sub(started_us) >= budget_us {
+            let now_us = host.monotonic_us();
+            longest_us = longest_us.max(now_us.saturating_sub(mem::replace(&mut step_us, now_us)));
+            if now_us.saturating_sub(started_us) + longest_us >= budget_us {
                 return true;
             }
         }

@@ -82,6 +82,23 @@ fn keys_that_are_older_than_an_index_come_into_it_by_and_by() {
 }
 
 #[test]
+fn no_document_is_begun_for_which_there_is_no_time_left() {
+    let mut server = TestEngine::new();
+    let a = server.connect(Resp::V2);
+    (0..50).for_each(|n| drop(server.run(a, &format!("HSET p:{n} name lamp"))));
+    server.run(a, "FT.CREATE i PREFIX 1 p: SCHEMA name TEXT");
+    // With three looks at the clock for each, a document takes 1,200 microseconds.
+    server.host.leap_us = 399;
+    for indexed in 1..=9 {
+        let before_us = server.host.monotonic_us.get();
+        assert!(server.engine.build_indexes(&server.host, 2000));
+        let took_us = server.host.monotonic_us.get() - before_us;
+        assert!(took_us <= 2000, "{took_us}");
+        assert!(found(&server, "i", "lamp").len() >= indexed);
+    }
+}
+
+#[test]
 fn every_way_for_a_key_to_come_and_go_reaches_the_index() {
     let (mut server, a) = indexed();
     server.run(a, "HSET src name lamp");
