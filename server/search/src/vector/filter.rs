@@ -269,18 +269,22 @@ impl Lexer<'_> {
         Some(Value::List(values))
     }
 
-    /// The longest operator that the word begins with; or null.
+    /// The longest operator that the rest begins with; or null. Nothing is looked at that is not part of it: there may be as many
+    /// operators side by side as an expression has bytes.
     fn operator(&mut self) -> Option<Step> {
-        let from = self.at;
-        let letters = self.text[from..].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-        if &self.text[from..from + letters] == b"null" {
-            self.at += letters;
+        const NULL: &[u8] = b"null";
+        let rest = &self.text[self.at..];
+        if rest.starts_with(NULL) && !self.peek(NULL.len()).is_ascii_alphabetic() {
+            self.at += NULL.len();
             return Some(Step::Value(Value::Null));
         }
-        let word = self.skip(is_operator);
-        let known = OPS.iter().filter(|(name, ..)| word.starts_with(name));
-        let (name, op, _) = known.max_by_key(|(name, ..)| name.len())?;
-        self.at = from + name.len();
+        let known = OPS.iter().filter(|(name, ..)| rest.starts_with(name));
+        let Some((name, op, _)) = known.max_by_key(|(name, ..)| name.len()) else {
+            // The error is at the end of the word.
+            self.skip(is_operator);
+            return None;
+        };
+        self.at += name.len();
         Some(Step::Apply(*op))
     }
 }
@@ -669,6 +673,8 @@ mod tests {
         let deep = format!("{}1{}", "(".repeat(30_000), ")".repeat(30_000));
         assert!(holds(&deep, ""));
         assert!(holds(&format!("{}1", "!".repeat(60_000)), ""));
+        assert!(holds(&format!("{}1", "not".repeat(20_000)), ""));
+        assert_eq!(Filter::parse(&b"null".repeat(16_000)), Err(64_000));
     }
 
     #[test]
