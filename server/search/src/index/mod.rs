@@ -11,7 +11,6 @@ mod varint;
 
 pub use docs::SortValue;
 
-use crate::pieces::Pieces;
 use crate::schema::{Field, FieldKind, Schema};
 use crate::synonyms::Synonyms;
 use crate::text::{self, Language, Words};
@@ -32,8 +31,9 @@ const CLEAN_PER_WRITE: usize = 8;
 const STEM_FACTOR: f64 = 0.2;
 /// Values of an array that are indexed.
 const VALUES_MAX: usize = 1 << 16;
-/// Lists of a kind that are looked at for their sizes.
+/// Lists of a kind that are looked at for their sizes, and blocks of each.
 const SAMPLES_MAX: usize = 4096;
+const BLOCK_SAMPLES_MAX: usize = 16;
 /// An index whose ids are this much sparser than its documents asks to be built anew.
 const SPARSE_FACTOR: u64 = 16;
 const SPARSE_SLACK: u64 = 1 << 24;
@@ -495,12 +495,12 @@ impl Index {
     }
 }
 
-/// How much all of these come to, if more than a few thousand by every so-manieth.
-pub(crate) fn sampled<T>(all: &Pieces<T>, of: impl Fn(&T) -> usize) -> usize {
-    let step = all.len().div_ceil(SAMPLES_MAX).max(1);
-    let taken: usize = (0..all.len()).step_by(step).map(|at| of(&all[at])).sum();
-    let samples = all.len().div_ceil(step);
-    if samples == 0 { 0 } else { (taken as u128 * all.len() as u128 / samples as u128) as usize }
+/// How much `len` of something come to, if they are more than `samples_max` by every so-manieth.
+pub(crate) fn sampled(len: usize, samples_max: usize, of: impl Fn(usize) -> usize) -> usize {
+    let step = len.div_ceil(samples_max).max(1);
+    let taken: usize = (0..len).step_by(step).map(of).sum();
+    let samples = len.div_ceil(step);
+    if samples == 0 { 0 } else { (taken as u128 * len as u128 / samples as u128) as usize }
 }
 
 /// The terms of a document.

@@ -12,7 +12,7 @@
 //! All numbers are varints. Entries of documents that are gone stay until they are cleaned away; `live` and `dead`
 //! are always exact.
 
-use super::varint;
+use super::{BLOCK_SAMPLES_MAX, sampled, varint};
 use crate::schema::FieldMask;
 use roaring::RoaringBitmap;
 
@@ -129,7 +129,7 @@ impl Postings {
     /// Bytes on the heap, near enough.
     pub fn memory(&self) -> usize {
         self.blocks.capacity() * size_of::<Block>()
-            + self.blocks.iter().map(|b| b.data.capacity()).sum::<usize>()
+            + sampled(self.blocks.len(), BLOCK_SAMPLES_MAX, |at| self.blocks[at].data.capacity())
     }
 
     pub fn cursor(&self) -> Cursor<'_> {
@@ -342,6 +342,20 @@ mod tests {
         assert_eq!(cursor.seek(20_000, 1), 20_000);
         assert_eq!(cursor.seek(20_001, 1), END);
         assert_eq!(cursor.seek(20_002, 1), END);
+    }
+
+    #[test]
+    fn the_size_of_a_long_list_is_known_from_a_few_of_its_blocks() {
+        let mut postings = Postings::default();
+        for doc in 1..=100_000 {
+            postings.push(doc, &entry(1 + doc % 3, 1, &[1, 2, 100_000][..(doc % 4) as usize % 4]));
+            if doc.is_power_of_two() || doc == 100_000 {
+                let data: usize = postings.blocks.iter().map(|block| block.data.capacity()).sum();
+                let exact = data + postings.blocks.capacity() * size_of::<Block>();
+                let memory = postings.memory();
+                assert!(memory.abs_diff(exact) < exact / 10, "{memory} for {exact} of {doc}");
+            }
+        }
     }
 
     #[test]

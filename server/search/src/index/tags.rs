@@ -1,7 +1,7 @@
 //! The values of a TAG field, each with its documents.
 
 use super::pattern::Pattern;
-use super::sampled;
+use super::{SAMPLES_MAX, sampled};
 use crate::pieces::Pieces;
 use crate::text;
 use roaring::RoaringBitmap;
@@ -80,8 +80,8 @@ impl Tags {
     }
 
     pub fn memory(&self) -> usize {
-        let docs = sampled(&self.slots, |slot| slot.docs.serialized_size() + 32);
-        let names = sampled(&self.slots, |slot| slot.name.len() + 16);
+        let docs = sampled(self.slots.len(), SAMPLES_MAX, |at| self.slots[at].docs.serialized_size() + 32);
+        let names = sampled(self.slots.len(), SAMPLES_MAX, |at| self.slots[at].name.len() + 16);
         docs + names + self.ids.len() * 30 + self.slots.memory() + self.free.memory()
     }
 }

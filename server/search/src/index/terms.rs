@@ -2,7 +2,7 @@
 
 use super::pattern::Pattern;
 use super::postings::{Cleaning, Entry, Postings};
-use super::sampled;
+use super::{SAMPLES_MAX, sampled};
 use crate::pieces::Pieces;
 use crate::synonyms::SYNONYM_PREFIX;
 use crate::text::STEM_PREFIX;
@@ -139,9 +139,9 @@ impl Terms {
 
     /// Bytes of all lists, and of the dictionary: estimates, if they are many.
     pub fn memory(&self) -> (usize, usize) {
-        let lists = sampled(&self.slots, |slot| slot.postings.memory());
+        let lists = sampled(self.slots.len(), SAMPLES_MAX, |at| self.slots[at].postings.memory());
         // A map's node holds its entries two thirds full; each name has its counts beside it.
-        let names = sampled(&self.slots, |slot| slot.name.len() + 16);
+        let names = sampled(self.slots.len(), SAMPLES_MAX, |at| self.slots[at].name.len() + 16);
         let map = self.ids.len() * (size_of::<Arc<[u8]>>() + size_of::<TermId>()) * 3 / 2;
         (lists, names + map + self.slots.memory() + self.free.memory())
     }
