@@ -387,6 +387,16 @@ pub struct Entry {
     pub single_key: Option<usize>,
 }
 
+impl Entry {
+    /// The name as errors have it: the commands of vector sets are of a module of Redis that has its names in capitals.
+    pub fn said_name(&self) -> String {
+        match self.spec.group {
+            Group::VectorSet => self.full_name.to_uppercase(),
+            _ => self.full_name.clone(),
+        }
+    }
+}
+
 /// All commands.
 pub struct Table {
     entries: Vec<Entry>,

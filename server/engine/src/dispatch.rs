@@ -94,7 +94,7 @@ fn admit(cx: &mut Context<'_>) -> CommandResult<Admitted> {
     cx.command = command;
     cx.client.last_command = Some(command);
     if !command.arity_fits(args.len()) {
-        return Err(CommandError::Arity(command.full_name.clone()));
+        return Err(CommandError::Arity(command.said_name()));
     }
     let mut flags = crate::commands::scripting::effective_flags(cx, command.flags);
     if flags.has(Flag::Protected) && !cx.shared.config.enable_debug_command.allows(cx.client.origin()) {

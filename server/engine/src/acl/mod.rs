@@ -277,8 +277,8 @@ impl Denial {
         };
         match self {
             Self::Command => {
-                let name = entry.full_name.as_bytes();
-                [b"User ", user, b" has no permissions to run the '", name, b"' command"].concat()
+                let name = entry.said_name();
+                [b"User ", user, b" has no permissions to run the '", name.as_bytes(), b"' command"].concat()
             }
             Self::Key(at) if verbose => named(at, "key"),
             Self::Key(_) => b"No permissions to access a key".to_vec(),

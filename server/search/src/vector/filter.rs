@@ -167,7 +167,7 @@ impl Filter {
         for step in &self.program {
             let value = match step {
                 Step::Value(value) => value.borrowed(),
-                Step::Field(name) => field(attributes, name)?,
+                Step::Field(name) => (!name.is_empty()).then(|| field(attributes, name))??,
                 Step::Apply(op) => {
                     let b = stack.pop()?;
                     let a = if op.operands() == 2 { stack.pop()? } else { Value::Null };
@@ -209,7 +209,8 @@ impl Lexer<'_> {
         let step = match first {
             _ if first.is_ascii_digit() || negative => self.number().map(Step::Value),
             b'"' | b'\'' => self.text().map(Step::Value),
-            b'.' if is_selector(second) => {
+            // A lone dot at the end is a field that nothing has.
+            b'.' if is_selector(second) || self.at + 1 == self.text.len() => {
                 self.at += 1;
                 Some(Step::Field(self.skip(is_selector).into()))
             }
@@ -226,7 +227,10 @@ impl Lexer<'_> {
         let from = self.at;
         self.at += usize::from(self.peek(0) == b'-');
         self.skip(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E'));
-        number(&self.text[from..self.at]).map(Value::Number)
+        let text = &self.text[from..self.at];
+        // The error of one that is too long shows what is too much.
+        self.at = self.at.min(from + NUMBER_LEN_MAX);
+        number(text).map(Value::Number)
     }
 
     fn text(&mut self) -> Option<Value<'static>> {
@@ -644,6 +648,8 @@ mod tests {
             ("1/0 > 5", true),
             ("0/0 == 0/0", false),
             ("1 2 +", true),
+            (".", false),
+            ("1 or .", false),
         ] {
             assert_eq!(holds(expression, ALICE), expected, "{expression}");
         }
@@ -669,6 +675,7 @@ mod tests {
         ] {
             assert_eq!(Filter::parse(expression.as_bytes()), Err(at), "{expression}");
         }
+        assert_eq!(Filter::parse(&[b'9'; NUMBER_LEN_MAX + 45]), Err(NUMBER_LEN_MAX));
         assert_eq!(Filter::parse(&vec![b'('; LEN_MAX + 1]), Err(0));
         let deep = format!("{}1{}", "(".repeat(30_000), ")".repeat(30_000));
         assert!(holds(&deep, ""));

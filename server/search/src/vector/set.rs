@@ -19,6 +19,8 @@ pub const M_DEFAULT: usize = 16;
 pub const EF_MAX: usize = 1_000_000;
 /// Slots: one number is left for what is none.
 pub const LEN_MAX: usize = u32::MAX as usize - 1;
+/// Slots between two questions of a scan whether it goes on.
+const ASK_EVERY: u32 = 64;
 
 thread_local! {
     /// Where a search was. One for all sets, for only one search runs at a time.
@@ -174,27 +176,42 @@ impl VectorSlots {
         self.graph.is_sound()
     }
 
-    /// About the `ef` nearest, nearest first.
-    pub fn search(&self, query: &Quants, ef: usize, sieve: Option<&Sieve<'_>>) -> Vec<Near> {
+    /// About the `ef` nearest, nearest first. `goes_on` is asked at every node.
+    pub fn search(
+        &self,
+        query: &Quants,
+        ef: usize,
+        sieve: Option<&Sieve<'_>>,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Vec<Near> {
         let distance = |slot: u32| self.store.distance_to(query, slot);
         let ef = ef.min(self.len());
         VISITED.with_borrow_mut(|visited| match sieve {
-            None => self.graph.search(ef, &distance, &|_| true, visited, &mut || true),
+            None => self.graph.search(ef, &distance, &|_| true, visited, goes_on),
             Some(sieve) => {
                 // The one where the search begins is the first.
                 let mut effort = 1;
                 self.graph.search(ef, &distance, sieve.passes, visited, &mut || {
                     effort += 1;
-                    effort <= sieve.effort_max
+                    effort <= sieve.effort_max && goes_on()
                 })
             }
         })
     }
 
-    /// The `count` nearest, nearest first, by a look at all.
-    pub fn scan(&self, query: &Quants, count: usize, passes: &dyn Fn(u32) -> bool) -> Vec<Near> {
+    /// The `count` nearest, nearest first, by a look at all. `goes_on` is asked now and then.
+    pub fn scan(
+        &self,
+        query: &Quants,
+        count: usize,
+        passes: &dyn Fn(u32) -> bool,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Vec<Near> {
         let mut nearest: BinaryHeap<Near> = BinaryHeap::new();
         for slot in 0..self.len {
+            if slot % ASK_EVERY == ASK_EVERY - 1 && !goes_on() {
+                break;
+            }
             let near = Near { distance: self.store.distance_to(query, slot), slot };
             let enters = nearest.len() < count || nearest.peek().is_some_and(|worst| near < *worst);
             if enters && passes(slot) {
@@ -237,9 +254,9 @@ mod tests {
         for _ in 0..queries {
             let query = Normalised::new(random(rng, set.dim()), set.quantisation()).unwrap().quants;
             let sieve = Sieve { passes, effort_max: 2000 };
-            let mut found = set.search(&query, 100, Some(&sieve));
+            let mut found = set.search(&query, 100, Some(&sieve), &mut || true);
             found.truncate(10);
-            let nearest = set.scan(&query, 10, passes);
+            let nearest = set.scan(&query, 10, passes, &mut || true);
             // Bits give many the same distance: any of them will do.
             let limit = nearest.last().map_or(0.0, |near| near.distance);
             hits += found.iter().filter(|near| near.distance <= limit).count();
@@ -276,9 +293,10 @@ mod tests {
             false
         };
         let query = set.quants(0);
-        assert!(set.search(&query, 100, Some(&Sieve { passes: &passes, effort_max: 10 })).is_empty());
+        let sieve = Sieve { passes: &passes, effort_max: 10 };
+        assert!(set.search(&query, 100, Some(&sieve), &mut || true).is_empty());
         assert!(asked.get() <= 10 * 32, "{}", asked.get());
-        assert!(set.scan(&query, 10, &passes).is_empty());
+        assert!(set.scan(&query, 10, &passes, &mut || true).is_empty());
     }
 
     #[test]

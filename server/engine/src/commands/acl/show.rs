@@ -66,7 +66,7 @@ fn dryrun(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let entry = table().resolve(inner).filter(|entry| !cx.hides(entry));
     let entry = entry.ok_or_else(|| not_found("Command", inner.at(0)))?;
     if !entry.arity_fits(inner.len()) {
-        return Err(CommandError::Arity(entry.full_name.clone()));
+        return Err(CommandError::Arity(entry.said_name()));
     }
     match user.check(entry, inner) {
         Ok(()) => cx.reply.ok(),

@@ -27,7 +27,7 @@ pub(super) static VADD: Command = Command {
     keys: &[Keys::at(1, UPDATE)],
     summary: "Adds an element with its vector, or gives an element another vector.",
     complexity: "O(log(N)), N being the elements of the set",
-    syntax: "key [REDUCE dim:integer] FP32 | VALUES vector element [CAS] [NOQUANT | BIN | Q8] \
+    syntax: "key [REDUCE dim:integer] <FP32 | VALUES> vector element [CAS] [NOQUANT | BIN | Q8] \
              [EF build-exploration-factor:integer] [SETATTR attributes] [M numlinks:integer]",
     run: vadd,
     ..COMMAND
@@ -82,7 +82,7 @@ impl<'a> Options<'a> {
 fn vadd(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(1);
     let given = Given::parse(args, 2, true)?;
-    let name = *args.get(given.next).ok_or_else(|| CommandError::Arity("vadd".to_owned()))?;
+    let name = *args.get(given.next).ok_or_else(|| CommandError::Arity(cx.command.said_name()))?;
     let options = Options::parse(args, given.next + 1)?;
     let attributes_len = options.attributes.map_or(0, <[u8]>::len);
     if name.len() > NAME_LEN_MAX || attributes_len > ATTRIBUTES_LEN_MAX {

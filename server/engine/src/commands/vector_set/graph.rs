@@ -23,7 +23,7 @@ pub(super) static VLINKS: Command = Command {
 fn vlinks(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     let scores = args.len() == 4 && args.is(3, "WITHSCORES");
     if args.len() > 3 && !scores {
-        return Err(CommandError::Arity("vlinks".to_owned()));
+        return Err(CommandError::Arity(cx.command.said_name()));
     }
     let set = cx.keys.get(args.at(1)).map(Value::as_vector_set).transpose()?;
     let Some((set, slot)) = set.and_then(|set| Some((set, set.slot(args.at(2))?))) else {

@@ -128,7 +128,7 @@ pub(super) static VISMEMBER: Command = Command {
     arity: 3,
     group: Group::VectorSet,
     since: "8.2.0",
-    flags: &[Flag::ReadOnly, Flag::Fast],
+    flags: &[Flag::ReadOnly],
     keys: &[Keys::at(1, READ)],
     summary: "Is there such an element?",
     syntax: "key element",
@@ -159,7 +159,7 @@ pub(super) static VRANDMEMBER: Command = Command {
 
 fn vrandmember(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if args.len() > 3 {
-        return Err(CommandError::Arity("vrandmember".to_owned()));
+        return Err(CommandError::Arity(cx.command.said_name()));
     }
     let count =
         args.get(2).map(|arg| parse_i64(arg).ok_or(CommandError::new("ERR COUNT value is not an integer")));
@@ -239,7 +239,7 @@ impl<'a> Bound<'a> {
 
 fn vrange(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
     if args.len() > 5 {
-        return Err(CommandError::Arity("vrange".to_owned()));
+        return Err(CommandError::Arity(cx.command.said_name()));
     }
     let count = args.get(4).map(|arg| parse_i64(arg).ok_or(CommandError::new("ERR invalid COUNT value")));
     let count = count.transpose()?.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);

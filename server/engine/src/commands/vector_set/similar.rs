@@ -9,6 +9,7 @@ use cairn_search::vector::set::{EF_MAX, Normalised, Sieve};
 use super::{Given, INVALID_VECTOR, bounded};
 use crate::args::{Args, parse_f64};
 use crate::command::{COMMAND, Command, Flag, Group, Keys, READ};
+use crate::commands::search::query::Deadline;
 use crate::context::Context;
 use crate::error::{CommandError, CommandResult, printed};
 use crate::types::VectorSet;
@@ -20,6 +21,9 @@ const EF_DEFAULT: usize = 100;
 /// Elements that a filtered search may go by for each one that it is to find.
 const FILTER_EFFORT: usize = 100;
 
+/// Others wait meanwhile, so that a search of vectors may take as long as one of documents: `search-timeout`.
+const TIMED_OUT: CommandError = CommandError::new("ERR Timeout limit was reached");
+
 pub(super) static VSIM: Command = Command {
     name: "vsim",
     arity: -4,
@@ -29,7 +33,7 @@ pub(super) static VSIM: Command = Command {
     keys: &[Keys::at(1, READ)],
     summary: "Returns the elements whose vectors are most alike a vector, or the vector of an element.",
     complexity: "O(log(N)), N being the elements of the set; O(N) with TRUTH",
-    syntax: "key ELE | FP32 | VALUES vector-or-element [WITHSCORES] [WITHATTRIBS] [COUNT num:integer] \
+    syntax: "key <ELE | FP32 | VALUES> vector-or-element [WITHSCORES] [WITHATTRIBS] [COUNT num:integer] \
              [EPSILON max-distance:double] [EF search-exploration-factor:integer] [FILTER expression] \
              [FILTER-EF max-filtering-effort:integer] [TRUTH] [NOTHREAD]",
     run: vsim,
@@ -103,24 +107,41 @@ impl Options {
 }
 
 fn vsim(cx: &mut Context<'_>, args: Args<'_>) -> CommandResult {
-    let Some(set) = cx.keys.get(args.at(1)).map(Value::as_vector_set).transpose()? else {
-        cx.reply.array(0);
+    let timeout_ms = cx.shared.search.settings.timeout_ms;
+    let Context { keys, reply, host, .. } = cx;
+    let Some(set) = keys.get(args.at(1)).map(Value::as_vector_set).transpose()? else {
+        reply.array(0);
         return Ok(());
     };
     let (query, next) = if args.is(2, "ELE") {
         let slot = set.slot(args.at(3)).ok_or(CommandError::new("ERR element not found in set"))?;
-        (set.slots().quants(slot), 4)
+        (query_like(set, slot), 4)
     } else {
         let given = Given::parse(args, 2, false)?;
         let next = given.next;
         (query_of(given, set)?, next)
     };
     let options = Options::parse(args, next)?;
-    let found = search(set, &query, &options);
+    let (deadline, mut late) = (Deadline::after(&**host, timeout_ms), false);
+    let found = search(set, &query, &options, &mut || {
+        late = deadline.is_over(&**host);
+        !late
+    });
+    if late {
+        return Err(TIMED_OUT);
+    }
     let near =
         found.iter().take(options.count).take_while(|near| f64::from(near.distance) / 2.0 <= options.epsilon);
-    reply(cx.reply, set, near.collect(), &options);
+    write(reply, set, near.collect(), &options);
     Ok(())
+}
+
+/// The vector of an element as it is asked for: Redis makes it of the numbers that it answers for the element, so that it is not to the
+/// last digit what the set keeps.
+fn query_like(set: &VectorSet, slot: u32) -> Quants {
+    let slots = set.slots();
+    let vector = Normalised::new(slots.vector(slot), slots.quantisation());
+    vector.map_or_else(|| slots.quants(slot), |vector| vector.quants)
 }
 
 fn query_of(given: Given, set: &VectorSet) -> CommandResult<Quants> {
@@ -131,7 +152,12 @@ fn query_of(given: Given, set: &VectorSet) -> CommandResult<Quants> {
     Ok(vector.quants)
 }
 
-fn search(set: &VectorSet, query: &Quants, options: &Options) -> Vec<Near> {
+fn search(
+    set: &VectorSet,
+    query: &Quants,
+    options: &Options,
+    goes_on: &mut dyn FnMut() -> bool,
+) -> Vec<Near> {
     let passes = |slot: u32| match &options.filter {
         // Without attributes there is nothing that an expression could hold for.
         Some(filter) => {
@@ -141,14 +167,14 @@ fn search(set: &VectorSet, query: &Quants, options: &Options) -> Vec<Near> {
         None => true,
     };
     if options.truth {
-        return set.slots().scan(query, options.count.min(set.len()), &passes);
+        return set.slots().scan(query, options.count.min(set.len()), &passes, goes_on);
     }
     let effort_max = options.effort_max.unwrap_or(options.count.saturating_mul(FILTER_EFFORT));
     let sieve = options.filter.as_ref().map(|_| Sieve { passes: &passes, effort_max });
-    set.slots().search(query, options.ef.max(options.count), sieve.as_ref())
+    set.slots().search(query, options.ef.max(options.count), sieve.as_ref(), goes_on)
 }
 
-fn reply(reply: &mut ReplyWriter, set: &VectorSet, found: Vec<&Near>, options: &Options) {
+fn write(reply: &mut ReplyWriter, set: &VectorSet, found: Vec<&Near>, options: &Options) {
     let parts = usize::from(options.scores) + usize::from(options.attributes);
     let as_map = parts > 0 && reply.resp == Resp::V3;
     if as_map {

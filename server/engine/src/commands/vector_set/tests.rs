@@ -89,3 +89,20 @@ fn a_snapshot_does_not_see_what_is_added_after_it() {
     let Some(Value::VectorSet(set)) = server.engine.keys.peek(b"k") else { panic!("it is there") };
     assert_eq!((set.len(), set.with_attributes()), (49, 49));
 }
+
+#[test]
+fn a_search_that_takes_too_long_is_refused() {
+    let mut server = TestEngine::new();
+    let client = server.connect(Resp::V2);
+    add(&mut server, client, 200, "");
+    let searches =
+        ["VSIM k ELE e1 TRUTH", "VSIM k ELE e1 COUNT 1000", "VSIM k ELE e1 FILTER .a FILTER-EF 1000"];
+    for search in searches {
+        assert!(server.run(client, search).starts_with("*"), "{search}");
+    }
+    // Each look at the clock takes a second.
+    server.host.leap_us = 1_000_000;
+    for search in searches {
+        assert_eq!(server.run(client, search), "-ERR Timeout limit was reached\r\n", "{search}");
+    }
+}

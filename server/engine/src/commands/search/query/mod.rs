@@ -39,6 +39,7 @@ use crate::search::settings::Settings;
 use crate::shared::Shared;
 
 pub(crate) use cursor::{CURSORS_OF_INDEX_MAX, Cursors};
+pub(crate) use parsed::Deadline;
 
 /// Every command of the family.
 pub(in crate::commands) const COMMANDS: &[&Command] = &[

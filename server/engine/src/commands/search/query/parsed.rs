@@ -19,7 +19,7 @@ pub(super) const TRUNCATED: &str = "Max prefix expansions limit was reached";
 
 /// The moment by which a query has to be done.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deadline(u64);
+pub(crate) struct Deadline(u64);
 
 impl Deadline {
     /// So many milliseconds from now; 0: as many as may be.
