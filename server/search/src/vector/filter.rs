@@ -147,8 +147,10 @@ impl Filter {
         // To Redis it is a C string.
         let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
         let mut lexer = Lexer { text: &text[..end], at: 0, minus_is_sign: true };
+        // What cannot be read is told of before what makes no sense.
+        let steps = std::iter::from_fn(|| lexer.next().transpose()).collect::<Result<Vec<Step>, usize>>()?;
         let mut yard = Yard::default();
-        while let Some(step) = lexer.next()? {
+        for step in steps {
             match step {
                 Step::Apply(op) => yard.operator(op).ok_or(0usize)?,
                 value => yard.value(value),
@@ -672,6 +674,7 @@ mod tests {
             (". == 1", 0),
             (".a = 1", 4),
             ("()", 0),
+            ("> 1) foo", 8),
         ] {
             assert_eq!(Filter::parse(expression.as_bytes()), Err(at), "{expression}");
         }
