@@ -21,7 +21,7 @@ const EF_DEFAULT: usize = 100;
 /// Elements that a filtered search may go by for each one that it is to find.
 const FILTER_EFFORT: usize = 100;
 
-/// Others wait meanwhile, so that a search of vectors may take as long as one of documents: `search-timeout`.
+/// Others wait meanwhile, so that a search of vectors may take as long as one of documents.
 const TIMED_OUT: CommandError = CommandError::new("ERR Timeout limit was reached");
 
 pub(super) static VSIM: Command = Command {
