@@ -17,7 +17,7 @@ use cairn_storage::writer::{LogWriter, Notify, SyncPolicy};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::affinity;
+use crate::affinity::{self, LogThread};
 use crate::cluster::boot;
 use crate::executor::tls;
 use crate::executor::wake::Ready;
@@ -78,12 +78,13 @@ pub fn prepare(
         load_users(&config, &mut engine, &mut host)?;
     }
     let ready = Arc::new(Ready::default());
-    let Kept { journal, writer, cluster, peer_tls, snapshot_bytes } = if config.cluster_enabled {
+    let Kept { journal, writer, log_thread, cluster, peer_tls, snapshot_bytes } = if config.cluster_enabled {
         let needs = boot::Needs { disk: &disk, dir: &dir, config: &config, ready: &ready };
         let started = boot::start(&needs, boot::Machine::real(), &mut engine, &mut host)?;
         Kept {
             journal: Some(Box::new(started.journal)),
             writer: None,
+            log_thread: None,
             cluster: Some((started.handle, started.me)),
             peer_tls: started.tls,
             snapshot_bytes: started.snapshot_bytes,
@@ -105,7 +106,17 @@ pub fn prepare(
     let (trash, bin) = std::sync::mpsc::channel();
     affinity::spawn("drop", move || bin.into_iter().for_each(drop)).context("cannot start a thread")?;
     let snapshot_file = config.dbfilename.clone();
-    let services = Services { disk, dir, snapshot_file, _lock: lock, trash, set_log_level, writer, peer_tls };
+    let services = Services {
+        disk,
+        dir,
+        snapshot_file,
+        _lock: lock,
+        trash,
+        set_log_level,
+        writer,
+        log_thread,
+        peer_tls,
+    };
     let stop = watch_signals(Arc::clone(&ready))?;
     let mut executor = Executor::new(Parts {
         engine,
@@ -140,6 +151,7 @@ fn load_users(config: &Config, engine: &mut Engine, host: &mut ServerHost) -> Re
 struct Kept {
     journal: Option<Box<dyn Journal>>,
     writer: Option<Arc<LogWriter>>,
+    log_thread: Option<Arc<LogThread>>,
     cluster: Option<(Handle, Peer)>,
     peer_tls: Option<Tls>,
     snapshot_bytes: u64,
@@ -169,13 +181,13 @@ fn single(
         .map_err(anyhow::Error::msg)?;
     }
 
-    let writer_ready = Arc::clone(ready);
-    let writer = LogWriter::start(
-        log,
-        sync_policy(config.appendfsync),
-        Notify::Progress(Box::new(move || writer_ready.wake())),
-    );
-    let writer = Arc::new(writer);
+    let log_thread = Arc::new(LogThread::default());
+    let (writer_ready, writer_thread) = (Arc::clone(ready), Arc::clone(&log_thread));
+    let notify = Notify::Progress(Box::new(move || {
+        writer_thread.calls();
+        writer_ready.wake();
+    }));
+    let writer = Arc::new(LogWriter::start(log, sync_policy(config.appendfsync), notify));
     let journal: Option<Box<dyn Journal>> = if config.appendonly {
         let last_seq = engine.shared.effects.newest_seq();
         Some(Box::new(LocalJournal::new(Arc::clone(&writer), last_seq, replayed_bytes)))
@@ -183,7 +195,14 @@ fn single(
         tracing::warn!("appendonly is off: what is written after the last snapshot is lost in a crash");
         None
     };
-    Ok(Kept { journal, writer: Some(writer), cluster: None, peer_tls: None, snapshot_bytes })
+    Ok(Kept {
+        journal,
+        writer: Some(writer),
+        log_thread: Some(log_thread),
+        cluster: None,
+        peer_tls: None,
+        snapshot_bytes,
+    })
 }
 
 /// The log-writer's name for an `appendfsync`.

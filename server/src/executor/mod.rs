@@ -54,7 +54,7 @@ use cairn_replication::types::Peer;
 use cairn_storage::writer::LogWriter;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::affinity::Affinity;
+use crate::affinity::{Affinity, LogThread};
 use crate::host::{ServerHost, Shared};
 use crate::journal::Journal;
 use crate::process::OomScore;
@@ -110,6 +110,8 @@ pub struct Services {
     pub set_log_level: Box<dyn Fn(cairn_engine::config::LogLevel)>,
     /// The log's thread: the journal's, and there to begin one when the log is turned on. A cluster's log is Raft's.
     pub writer: Option<Arc<LogWriter>>,
+    /// Where that thread runs. In a cluster it is Raft's thread that wakes, and goes on.
+    pub log_thread: Option<Arc<LogThread>>,
     /// With `tls-cluster`, what this node shows the others.
     pub peer_tls: Option<Tls>,
 }
@@ -310,9 +312,8 @@ impl Executor {
                 cx.waker().wake_by_ref();
             }
             self.arm(&mut timer, cx);
-            // In a cluster it is Raft's thread that wakes, and goes on.
-            let log_wakes = self.cluster.is_none() && !self.held.is_empty();
-            self.affinity.before_sleep(log_wakes, self.engine.shared.turn_us);
+            let log = self.services.log_thread.as_deref().filter(|_| !self.held.is_empty());
+            self.affinity.before_sleep(log, self.engine.shared.turn_us);
             Poll::Pending
         }))
         .await
