@@ -3,9 +3,10 @@
 //! The log's thread wakes the executor and sleeps at once, and the other way round. To the kernel the waker's CPU is busy in
 //! this moment and the other one idle, so it moves the one that wakes there: to the CPU of a client, which makes way in
 //! its turn. Every sync then costs them their caches, and interrupts between CPUs, which are slow on virtual machines.
-//! With more CPUs there is one for each, and the kernel knows best.
+//! With more CPUs there is one for each, and the kernel knows best; so it does when many replies wait for a sync, for then there
+//! is work for both CPUs, and little of it goes into waking.
 //!
-//! So before the executor sleeps with replies that wait for the log, it binds both threads to the CPU from which the log's thread
+//! So before the executor sleeps with a few replies that wait for the log, it binds both threads to the CPU from which the log's thread
 //! has called it last, which mostly is the one that the disk interrupts; and every [`BOUND_US`] it gives the kernel one sleep in
 //! which to place them anew. Threads inherit the binding of who starts them: the executor's go through [`spawn`], and the
 //! runtime's call [`spread`].
@@ -18,6 +19,8 @@ use self::kernel::{Cpu, CpuSet, Thread};
 
 /// How long they stay on one CPU: longer than many syncs, and not long beside what is felt as a pause.
 const BOUND_US: u64 = 10_000;
+/// Connections whose replies wait: with more of them the threads are left where they are.
+const HELD_MAX: usize = 128;
 /// The number of CPUs that makes it worth while.
 const CPUS: usize = 2;
 
@@ -57,10 +60,11 @@ struct Bound {
 }
 
 impl Affinity {
-    /// To be called when the executor, always on the same thread, is about to sleep; `log` will wake it, if it is given.
-    pub fn before_sleep(&mut self, log: Option<&LogThread>, now_us: u64) {
+    /// To be called when the executor, always on the same thread, is about to sleep; `log` will wake it, if there is one and
+    /// replies of `held` connections wait for it.
+    pub fn before_sleep(&mut self, log: Option<&LogThread>, held: usize, now_us: u64) {
         match (&self.bound, log) {
-            (None, Some(log)) if !self.given_up => {
+            (None, Some(log)) if (1..=HELD_MAX).contains(&held) && !self.given_up => {
                 // Before it has called for the first time there is nothing to be known.
                 let Some((thread, cpu)) = *log.lock() else { return };
                 self.bound = bind(thread, cpu).map(|bound| (now_us, bound));
@@ -259,18 +263,21 @@ mod tests {
             let cpu = log.thread.lock().expect("it has called").1;
             let bound = if two { kernel::only(cpu) } else { before };
             let mut affinity = Affinity::default();
-            affinity.before_sleep(None, 0);
-            affinity.before_sleep(Some(&LogThread::default()), 0);
-            assert_eq!(allowed(), before, "it does not wait for the log, or for one that has never called");
-            affinity.before_sleep(Some(&log.thread), 1_000);
+            affinity.before_sleep(None, 1, 0);
+            affinity.before_sleep(Some(&LogThread::default()), 1, 0);
+            assert_eq!(allowed(), before, "there is no log, or it has never called");
+            affinity.before_sleep(Some(&log.thread), 0, 0);
+            affinity.before_sleep(Some(&log.thread), HELD_MAX + 1, 0);
+            assert_eq!(allowed(), before, "nobody waits for the log, or many do");
+            affinity.before_sleep(Some(&log.thread), 1, 1_000);
             assert_eq!((allowed(), log.allowed()), (bound, bound));
             assert_eq!(affinity.given_up, !two);
             assert_eq!(spawned(), before, "what it starts is free");
-            affinity.before_sleep(Some(&log.thread), 1_000 + BOUND_US - 1);
+            affinity.before_sleep(Some(&log.thread), 1, 1_000 + BOUND_US - 1);
             assert_eq!((allowed(), log.allowed()), (bound, bound));
-            affinity.before_sleep(Some(&log.thread), 1_000 + BOUND_US);
+            affinity.before_sleep(Some(&log.thread), 1, 1_000 + BOUND_US);
             assert_eq!((allowed(), log.allowed()), (before, before), "one sleep without");
-            affinity.before_sleep(Some(&log.thread), 1_001 + BOUND_US);
+            affinity.before_sleep(Some(&log.thread), 1, 1_001 + BOUND_US);
             assert_eq!((allowed(), log.allowed()), (bound, bound));
             drop(affinity);
             assert_eq!((allowed(), log.allowed()), (before, before));
@@ -283,11 +290,11 @@ mod tests {
             let before = allowed();
             let log = Log::new();
             let mut affinity = Affinity::default();
-            affinity.before_sleep(Some(&log.thread), 0);
+            affinity.before_sleep(Some(&log.thread), 1, 0);
             // As `taskset` does: here back to what it was, or, with another number of CPUs, to one.
             let other = if kernel::count(&before) == CPUS { before } else { kernel::only(kernel::cpu()) };
             assert!(Thread::current().allow(&other));
-            affinity.before_sleep(Some(&log.thread), BOUND_US);
+            affinity.before_sleep(Some(&log.thread), 1, BOUND_US);
             assert_eq!((allowed(), log.allowed()), (other, before));
         });
     }

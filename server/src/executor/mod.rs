@@ -312,8 +312,8 @@ impl Executor {
                 cx.waker().wake_by_ref();
             }
             self.arm(&mut timer, cx);
-            let log = self.services.log_thread.as_deref().filter(|_| !self.held.is_empty());
-            self.affinity.before_sleep(log, self.engine.shared.turn_us);
+            let log = self.services.log_thread.as_deref();
+            self.affinity.before_sleep(log, self.held.len(), self.engine.shared.turn_us);
             Poll::Pending
         }))
         .await
