@@ -178,6 +178,7 @@ impl Site {
             trash,
             set_log_level: Box::new(|_| {}),
             writer: None,
+            log_thread: None,
             peer_tls: None,
         };
         Ok(Executor::new(Parts {
