@@ -6,7 +6,7 @@
 //! - [`cluster`]: the node as part of a cluster.
 //! - [`recovery`], [`snapshots`]: from disk to a state, and back.
 //! - [`host`], [`process`], [`memory`], [`pace`]: what the engine asks of the outside.
-//! - [`affinity`]: on which CPU the executor runs.
+//! - [`affinity`]: on which CPU the executor and the log's thread run.
 //! - [`config_file`], [`flags`]: redis.conf files and the command line.
 //! - [`admin`]: what `cairn-admin` asks a running server.
 
